@@ -1,0 +1,49 @@
+PYTHON ?= python3
+MAKEFLAGS += --no-print-directory
+.DEFAULT_GOAL := help
+.PHONY: help search test run export lab docs clean
+
+BIN := .venv/bin
+INSTALLED := .venv/.installed
+NOTEBOOKS := $(BIN)/python tools/notebooks.py
+
+help: ## print this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@echo "Each target first makes .venv when it is missing or its requirements changed."
+	@echo "PYTHON=python3.12 make … chooses the interpreter for a new .venv."
+
+$(INSTALLED): settings.ini setup.py
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@echo "Installing into .venv; the first time downloads PyTorch and takes minutes."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade pip
+	@PYTHONWARNINGS="ignore:Editable installation." \
+	 $(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	@touch $@
+
+search: $(INSTALLED) ## search a cell on digits without labels, then measure it with labels
+	$(BIN)/csnas search --data digits --trials 40 --run runs/digits
+	$(BIN)/csnas evaluate runs/digits --against DARTS_V2 --against median-random --seeds 3
+
+test: $(INSTALLED) ## run every check, as CI does; changes nothing
+	@$(NOTEBOOKS) test
+
+export: $(INSTALLED) ## write badges, csnas_nb/, pyproject.toml and README.md from the notebooks
+	@$(NOTEBOOKS) stamp
+	@$(NOTEBOOKS) export
+	@$(NOTEBOOKS) readme
+
+run: $(INSTALLED) ## export, then execute the default tier in place (slow cells keep their outputs)
+	@$(NOTEBOOKS) stamp
+	@$(NOTEBOOKS) export
+	@$(NOTEBOOKS) run
+	@$(NOTEBOOKS) readme
+
+lab: $(INSTALLED) ## open the notebooks in JupyterLab
+	$(BIN)/jupyter lab nbs
+
+docs: $(INSTALLED) ## build the site in docs/
+	@$(NOTEBOOKS) docs
+
+clean: ## remove build products, staged pages and caches (not .venv, not runs)
+	rm -rf build dist *.egg-info _proc nbs/nbdev.yml nbs/sidebar.yml .ruff_cache .pytest_cache .mypy_cache
+	find . -path ./.venv -prune -o \( -name __pycache__ -o -name .ipynb_checkpoints \) -type d -exec rm -rf {} +

@@ -1,0 +1,53 @@
+"""Package metadata, read from settings.ini; pyproject.toml names the build backend only."""
+from configparser import ConfigParser
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+ROOT = Path(__file__).parent
+LICENSES = {'apache2': 'Apache-2.0'}
+STATUSES = {'1': 'Planning', '2': 'Pre-Alpha', '3': 'Alpha', '4': 'Beta', '5': 'Production/Stable'}
+LAST_PYTHON = 13 # the newest 3.x the classifiers name
+
+config = ConfigParser()
+config.read(ROOT/'settings.ini', encoding='utf-8')
+settings = config['DEFAULT']
+package = settings['lib_path']
+site = settings['doc_host']+settings['doc_baseurl']
+first_python = int(settings['min_python'].split('.')[1])
+
+setup(
+    name=settings['lib_name'],
+    version=settings['version'],
+    description=settings['description'],
+    long_description=(ROOT/'README.md').read_text(encoding='utf-8'),
+    long_description_content_type='text/markdown',
+    author=settings['author'],
+    license=LICENSES[settings['license']],
+    url=settings['git_url'],
+    project_urls={
+        'Documentation': site,
+        'Changelog': f"{settings['git_url']}/blob/{settings['branch']}/CHANGELOG.md",
+        'Issues': f"{settings['git_url']}/issues",
+    },
+    keywords=settings['keywords'].split(),
+    classifiers=[
+        f"Development Status :: {settings['status']} - {STATUSES[settings['status']]}",
+        f"Intended Audience :: {settings['audience']}",
+        f"Natural Language :: {settings['language']}",
+        'Programming Language :: Python :: 3',
+        *(f'Programming Language :: Python :: 3.{minor}' for minor in range(first_python, LAST_PYTHON+1)),
+        'Topic :: Scientific/Engineering :: Artificial Intelligence',
+        'Typing :: Typed',
+    ],
+    python_requires=f">={settings['min_python']}",
+    packages=find_packages(include=[package, f'{package}.*']),
+    package_data={package: ['py.typed']},
+    install_requires=settings['requirements'].split(),
+    extras_require={'dev': settings['dev_requirements'].split()},
+    entry_points={
+        'console_scripts': settings['console_scripts'].split(),
+        'nbdev': [f'{package}={package}._modidx:d'], # links names in backticks to their documentation
+    },
+    zip_safe=False,
+)

@@ -1,0 +1,185 @@
+"""One notebook at a time: what clean means, the Colab cells, and running it in a process of its own."""
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from pathlib import Path
+
+import project
+from execnb.nbio import mk_cell, nb2str, read_nb
+from execnb.shell import CaptureShell
+from nbdev.clean import clean_nb
+from nbdev.process import extract_directives
+
+WORKERS = 2
+BADGE = re.compile(r"\[!\[Open in Colab]\(\S+\)]\(\S+\)\s*")
+TITLE = re.compile(r"# \S[^\n]*(\n+> \S[^\n]*)?\s*")
+INSTALL = "# Installs csnas_nb on Colab only; does nothing elsewhere."
+FIGURES = "%config InlineBackend.print_figure_kwargs = {'bbox_inches': 'tight', 'metadata': {'Software': None}}"
+
+
+def clean_text(notebook) -> str:
+    "The notebook as it is stored: cleaned by nbdev, with sorted keys."
+    clean_nb(notebook, clean_ids=project.settings().clean_ids)
+    return nb2str(notebook)
+
+
+def install_source() -> str:
+    "The cell that installs the released package on Colab."
+    settings = project.settings()
+    requirement = f"git+{settings.git_url}@v{settings.version}"
+    return f'{INSTALL}\nimport sys\nif "google.colab" in sys.modules:\n    %pip install -q {requirement}'
+
+
+def badge_source(path: Path) -> str:
+    "The link that opens the notebook in Colab."
+    settings = project.settings()
+    where = f"{settings.user}/{settings.repo}/blob/{settings.branch}/{path.relative_to(project.ROOT).as_posix()}"
+    image = "https://colab.research.google.com/assets/colab-badge.svg"
+    return f"[![Open in Colab]({image})](https://colab.research.google.com/github/{where})"
+
+
+def is_stamp(cell) -> bool:
+    "Whether `stamp` wrote the cell."
+    if cell.cell_type == "code":
+        return cell.source.startswith(INSTALL)
+    return BADGE.fullmatch(cell.source) is not None
+
+
+def stamp_notebook(notebook, path: Path) -> None:
+    "Put the badge and the install cell after the title, in place of older ones."
+    kept = [cell for cell in notebook.cells if not is_stamp(cell)]
+    badge = mk_cell(badge_source(path), "markdown", id="colab-badge")
+    install = mk_cell(install_source(), id="colab-install")
+    notebook.cells = [*kept[:1], badge, install, *kept[1:]]
+
+
+def stamp() -> int:
+    "Stamp every notebook from settings.ini."
+    for path in project.notebooks():
+        notebook = read_nb(path)
+        stamp_notebook(notebook, path)
+        path.write_text(clean_text(notebook), encoding="utf-8")
+    return 0
+
+
+def faults(path: Path) -> list[str]:
+    "What is wrong with the notebook as it is stored, before any cell runs."
+    stored, found = path.read_text(encoding="utf-8"), []
+    try:
+        notebook = read_nb(path)
+    except (ValueError, AttributeError) as error:  # not JSON, or JSON without cells
+        return [f"not a notebook: {error}"]
+    if not notebook.cells or not TITLE.fullmatch(notebook.cells[0].source):
+        found.append("the first cell must hold `# Title` and `> one-line summary` only: the site drops the rest")
+    cleaned = clean_text(notebook)
+    if cleaned != stored:
+        found.append("not clean (make run, or nbdev_clean)")
+    stamp_notebook(notebook, path)
+    if clean_text(notebook) != cleaned:
+        found.append("Colab badge or install cell is stale (make export)")
+    return found
+
+
+def is_skipped(cell, flags: set[str]) -> bool:
+    "Whether the cell keeps the outputs it has: nbdev's rule."
+    directives = extract_directives(cell, remove=False)
+    return directives.get("eval:", [""])[0].lower() == "false" or bool(flags & directives.keys())
+
+
+def streams(cell) -> list:
+    "What the cell printed."
+    return [output for output in cell.outputs if output.output_type == "stream"]
+
+
+def run_cells(notebook, path: Path, slow: bool) -> str:
+    "Execute the notebook's cells where it lies; return what went wrong, or nothing."
+    flags = set(project.settings().tst_flags.split()) - ({"slow"} if slow else set())
+    shell = CaptureShell(path, mpl_format="png")
+    shell.run(FIGURES)
+    os.chdir(path.parent)
+    for cell in notebook.cells:
+        if cell.cell_type != "code" or is_skipped(cell, flags):
+            continue
+        cell.outputs = []
+        shell.cell(cell)
+        for stream in streams(cell):
+            stream.text = [line.replace("\r\n", "\n") for line in stream.text]  # what `!command` prints ends so
+        if shell.exc:
+            return shell.prettytb(project.shown(path))
+        if noise := [line for stream in streams(cell) if stream.name == "stderr" for line in stream.text]:
+            return f"Cell #{cell.idx_ + 1} prints on stderr:\n{''.join(noise)}"
+    return ""
+
+
+def execute(path: Path, slow: bool, write: bool) -> int:
+    "Run one notebook in this process; store its outputs if asked and all went well."
+    notebook = read_nb(path)
+    if problem := run_cells(notebook, path, slow):
+        print(problem)
+        return 1
+    if write:
+        path.write_text(clean_text(notebook), encoding="utf-8")
+    return 0
+
+
+def environment(root: Path, workers: int) -> dict[str, str]:
+    "What a notebook's process sees: the tree's package and commands, its share of cores, no bars or colours."
+    threads = str(max(1, (os.cpu_count() or 1) // workers))
+    return os.environ | {
+        "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")]),
+        "PYTHONPATH": str(root),
+        "OMP_NUM_THREADS": threads,
+        "MKL_NUM_THREADS": threads,
+        "MPLBACKEND": "module://matplotlib_inline.backend_inline",
+        "TQDM_DISABLE": "1",
+        "NO_COLOR": "1",
+        "TERM": "dumb",
+    }
+
+
+def execute_apart(path: Path, options: list[str], workers: int, root: Path) -> tuple[str, float]:
+    "Run one notebook in a fresh process; return what went wrong, or nothing, and the seconds it took."
+    start = time.perf_counter()
+    command = [sys.executable, str(root / "tools" / "notebooks.py"), "execute", str(path), *options]
+    done = subprocess.run(
+        command, env=environment(root, workers), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT, text=True, errors="replace",
+    )
+    problem = (done.stdout.strip() or f"the process ended with code {done.returncode}") if done.returncode else ""
+    return problem, time.perf_counter() - start
+
+
+def execute_all(
+    paths: list[Path], options: list[str], workers: int, root: Path = project.ROOT
+) -> Iterator[tuple[Path, str, float]]:
+    "Run notebooks of the tree at `root`, several at a time, and yield each as it ends: path, problem, seconds."
+    import matplotlib.font_manager  # noqa: F401  builds its cache now, else the first figure reports it on stderr
+
+    workers = max(1, min(workers, len(paths)))
+    with ThreadPoolExecutor(workers) as pool:
+        # later rooms train more: started first, they do not make the others wait
+        running = {pool.submit(execute_apart, path, options, workers, root): path for path in reversed(paths)}
+        for future in as_completed(running):
+            yield running[future], *future.result()
+
+
+def report(path: Path, problems: list[str], seconds: float) -> None:
+    "Print a notebook's line, and below it what is wrong."
+    print(f"{'FAIL' if problems else 'ok  '} {seconds:6.1f} s  {project.shown(path)}", flush=True)
+    for problem in problems:
+        print("    " + problem.rstrip().replace("\n", "\n    "), flush=True)
+
+
+def run_in_place(paths: list[Path], slow: bool, workers: int) -> int:
+    "Execute notebooks and store their outputs; a notebook that fails stays as it was."
+    failed = False
+    for path, problem, seconds in execute_all(paths, ["--write", *(["--slow"] if slow else [])], workers):
+        report(path, [problem] if problem else [], seconds)
+        failed |= bool(problem)
+    return int(failed)

@@ -1,0 +1,64 @@
+"""The working tree: its settings, its notebooks, a fresh copy of it, and the package exported from it."""
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+
+from fastcore.foundation import Config
+from nbdev.config import get_config
+from nbdev.doclinks import nbdev_export, nbglob
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def settings() -> Config:
+    "settings.ini as nbdev reads it."
+    return get_config(path=ROOT)
+
+
+def notebooks() -> list[Path]:
+    "Every notebook of the project, in the order of the street."
+    return sorted(path.resolve() for path in nbglob(ROOT / "nbs", as_path=True))
+
+
+def shown(notebook: Path) -> str:
+    "The notebook's path as messages show it."
+    return notebook.relative_to(ROOT).as_posix() if notebook.is_relative_to(ROOT) else str(notebook)
+
+
+def export() -> int:
+    "Write the package and pyproject.toml from the notebooks alone, so that no module outlives its notebook."
+    package = settings().lib_path
+    for module in package.rglob("*.py"):
+        module.unlink()
+    (ROOT / "pyproject.toml").unlink(missing_ok=True)
+    nbdev_export.__wrapped__()
+    return 0
+
+
+def copy_tree(target: Path) -> None:
+    "Copy what a commit of everything would hold: tracked files and new ones that git does not ignore."
+    listing = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT, check=True, capture_output=True, text=True,
+    ).stdout
+    for name in filter(None, listing.split("\0")):
+        if (ROOT / name).is_file():  # a deleted file is still listed until the deletion is committed
+            (target / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, target / name)
+
+
+def contents(root: Path, *names: str) -> dict[str, bytes]:
+    "The files under the named files and folders of `root`, by relative path."
+    paths = [path for name in names for path in [root / name, *sorted((root / name).rglob("*"))]]
+    return {
+        path.relative_to(root).as_posix(): path.read_bytes()
+        for path in paths
+        if path.is_file() and "__pycache__" not in path.parts
+    }
+
+
+def differences(before: dict[str, bytes], after: dict[str, bytes]) -> list[str]:
+    "The relative paths whose files differ or exist on one side only."
+    return sorted(name for name in before.keys() | after.keys() if before.get(name) != after.get(name))
