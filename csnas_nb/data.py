@@ -10,7 +10,7 @@ __all__ = ['log', 'SIXTEEN_BIT', 'IMAGE_SUFFIXES', 'TEST_SHARE', 'DATA_VARIABLE'
            'digits_catalogue', 'array_catalogue', 'resize', 'data_roots', 'read_idx', 'fashion_mnist_catalogue',
            'find_or_download', 'cifar_catalogue', 'catalogue', 'load', 'load_splits', 'show_images']
 
-# %% ../nbs/00_data.ipynb #e1b239e3
+# %% ../nbs/00_data.ipynb #3541809e
 import gzip
 import hashlib
 import logging
@@ -20,7 +20,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -32,7 +32,7 @@ from tqdm.auto import tqdm
 # %% ../nbs/00_data.ipynb #3c1fa4e1
 log = logging.getLogger(__name__)
 
-# %% ../nbs/00_data.ipynb #22fe58ca
+# %% ../nbs/00_data.ipynb #99d07978
 @dataclass(frozen=True, eq=False)
 class ImageSet:
     "Images in memory, decoded once: what every later step takes (ours)."
@@ -44,6 +44,7 @@ class ImageSet:
     name: str = "images"  # for titles and file names
     mirror: bool = True  # is a mirror image as good an image? not for digits or text
     skipped: tuple[str, ...] = ()  # files left out because they would not decode
+    origin: dict[str, Any] = field(default_factory=dict, repr=False)  # what `load` was asked for, so that it can be asked again
 
     def __post_init__(self):
         check_images(self.images)
@@ -483,7 +484,7 @@ def _limited(positions, limit, seed):
 def _check_size(size):
     if size is not None and size < 1: raise ValueError(f"size must be at least 1 pixel, got {size}")
 
-# %% ../nbs/00_data.ipynb #4c0da081
+# %% ../nbs/00_data.ipynb #28c67c3e
 def load(
     source:str|Path="digits", # one of `DATASETS`, or a folder of images
     *,
@@ -502,6 +503,9 @@ def load(
     if split == "test":
         train = _read(entries, _limited(entries.train, limit, seed), size)
         images = replace(images, mean=train.mean, std=train.std)
+    place = str(source) if source in DATASETS else str(Path(source).resolve())
+    origin = {"source": place, "split": split, "size": size, "limit": limit, "seed": seed, "root": root and str(root), "on_error": on_error}
+    images = replace(images, origin=origin)
     return images if labelled else unlabelled(images)
 
 # %% ../nbs/00_data.ipynb #c9f9caae

@@ -4,17 +4,17 @@
 
 # %% auto #0
 __all__ = ['log', 'RECIPES', 'Recipe', 'cutout', 'make_augmentation', 'train_epoch', 'predict', 'error_rate', 'Epoch', 'Trained',
-           'train', 'check_trainable', 'make_optimiser', 'Report', 'format_error', 'report_to_dict', 'evaluate',
-           'confusion_matrix', 'plot_confusion', 'comparison_table']
+           'train', 'check_trainable', 'make_optimiser', 'Report', 'format_error', 'report_to_dict', 'report_from_dict',
+           'evaluate', 'confusion_matrix', 'plot_confusion', 'comparison_table']
 
-# %% ../nbs/05_evaluation.ipynb #d3b2e6a1
+# %% ../nbs/05_evaluation.ipynb #3698f5c1
 import copy
 import logging
 import math
 import statistics
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -232,7 +232,7 @@ class Report:
         "The outcome in one line."
         return f"Report({self.genotype.name}, test error {format_error(self)}, {self.size.parameters:,} parameters)"
 
-# %% ../nbs/05_evaluation.ipynb #34047e1c
+# %% ../nbs/05_evaluation.ipynb #2d22d51b
 def format_error(
     report:Report, # of one seed or more
 )->str: # '2.23 % ± 0.16'
@@ -246,6 +246,14 @@ def report_to_dict(
     "A report as plain data (ours)."
     spread = None if math.isnan(report.spread) else report.spread
     return {"cell": report.genotype.name, **asdict(report), "error": report.error, "spread": spread}
+def report_from_dict(
+    data:dict[str, Any], # from `report_to_dict`, perhaps by way of JSON
+)->Report: # the same report
+    "A report from plain data (ours)."
+    known = {f.name: data[f.name] for f in fields(Report)}
+    parts = {name: tuple(known[name]) for name in ("classes", "seeds", "errors", "valid_errors")}
+    return Report(**{**known, **parts, "confusion": tuple(map(tuple, known["confusion"])), "size": Size(**known["size"]),
+                     "genotype": Genotype(**known["genotype"]), "recipe": Recipe(**known["recipe"])})
 
 # %% ../nbs/05_evaluation.ipynb #40212a2b
 def evaluate(
@@ -283,7 +291,7 @@ def confusion_matrix(
     from sklearn.metrics import confusion_matrix as counted
     return counted(labels.cpu().numpy(), predicted.cpu().numpy(), labels=range(classes))
 
-# %% ../nbs/05_evaluation.ipynb #5b6221a2
+# %% ../nbs/05_evaluation.ipynb #5a870590
 def plot_confusion(
     report:Report, # any
 ):
@@ -293,7 +301,7 @@ def plot_confusion(
     errors = np.ma.masked_array(counts, np.eye(len(counts), dtype=bool))
     side = 1.5 + 0.35 * len(counts)
     figure, axis = plt.subplots(figsize=(side + 0.5, side), layout="constrained")
-    axis.imshow(errors, cmap="Reds", vmin=0)
+    axis.imshow(errors, cmap="Reds", vmin=0, vmax=2 * max(1, errors.max() or 0))
     for i, j in np.ndindex(counts.shape):
         if counts[i, j]: axis.text(j, i, counts[i, j], ha="center", va="center", fontsize=7)
     axis.set_xticks(range(len(counts)), report.classes, rotation=90 if max(map(len, report.classes)) > 2 else 0)

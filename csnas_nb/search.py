@@ -7,7 +7,7 @@ __all__ = ['KINDS', 'SAMPLERS', 'log', 'Objective', 'MAX_REPEATS', 'SearchSpace'
            'SamplerConfig', 'derived_seed', 'make_sampler', 'counted_trials', 'close_abandoned', 'propose',
            'run_trials', 'quiet_optuna', 'SearchResult', 'trial_genotype', 'trial_table', 'median_random',
            'plot_history', 'search_settings', 'differences', 'versions', 'open_study', 'study_storage', 'load_result',
-           'write_result', 'write_whole', 'search']
+           'write_result', 'write_settings', 'read_settings', 'write_whole', 'search']
 
 # %% ../nbs/04_search.ipynb #7daf248a
 import json
@@ -324,7 +324,7 @@ def median_random(
     if not first: raise ValueError("this search has no random trial with a finite score")
     return trial_genotype(sorted(first, key=lambda t: t.value)[(len(first) - 1) // 2])
 
-# %% ../nbs/04_search.ipynb #53c4ff20
+# %% ../nbs/04_search.ipynb #dec6e6b1
 def plot_history(
     result:SearchResult, # of any search
 ):
@@ -341,7 +341,8 @@ def plot_history(
     axis.step([k for k, _ in trials], list(accumulate((t.value for _, t in trials), min)), where="post", color="black", lw=1, label="best so far")
     start = next((k for k, t in enumerate(result.trials) if t.user_attrs["proposed_by"] == "tpe"), None)
     if start is not None: axis.axvspan(-0.5, start - 0.5, color="#eeeeee", zorder=0, label="random start")
-    axis.set_xlabel("trial"); axis.set_ylabel("score (contrastive loss)"); axis.legend(fontsize=8, loc="upper right")
+    axis.set_xlabel("trial"); axis.set_ylabel("score (contrastive loss)")
+    figure.legend(fontsize=8, loc="outside right upper")
     plt.close(figure)
     return figure
 
@@ -381,7 +382,7 @@ def _is_installed(name):
     try: return bool(metadata.version(name))
     except metadata.PackageNotFoundError: return False
 
-# %% ../nbs/04_search.ipynb #455e83ca
+# %% ../nbs/04_search.ipynb #874c6760
 @contextmanager
 def open_study(
     folder:Path|str|None, # run folder, made if need be; None: in memory
@@ -399,7 +400,7 @@ def open_study(
     except Timeout as error: raise ValueError(f"another process is searching in {folder}") from error
     try:
         study = optuna.create_study(study_name="search", storage=study_storage(folder), load_if_exists=True)
-        if not study.user_attrs.get("settings"): study.set_user_attr("settings", settings)
+        if "settings" not in study.user_attrs: study.set_user_attr("settings", settings)
         if found := differences(study.user_attrs["settings"], settings):
             raise ValueError(f"{folder} holds another search ({'; '.join(found)}): choose another folder")
         yield study
@@ -411,7 +412,7 @@ def study_storage(
     "Where the trials of a run folder are kept."
     return optuna.storages.RDBStorage(f"sqlite:///{Path(folder) / 'study.db'}", engine_kwargs={"connect_args": {"timeout": 60}})
 
-# %% ../nbs/04_search.ipynb #61f6bd86
+# %% ../nbs/04_search.ipynb #499ef417
 def load_result(
     folder:Path|str, # run folder of an earlier search
 )->SearchResult: # raises FileNotFoundError where there is none
@@ -424,15 +425,28 @@ def load_result(
 def write_result(
     result:SearchResult, # at least one trial with a finite score
     folder:Path|str, # run folder
-    settings:dict[str, Any], # of the search
 )->None: # each file is written whole or not at all
-    "The winner, the pictures, the settings and the versions beside the study (ours)."
+    "The winner and the pictures beside the study (ours)."
     folder = Path(folder)
     write_whole(folder / "genotype.json", to_json(result.genotype).encode())
-    write_whole(folder / "settings.json", json.dumps({**settings, "versions": versions()}, indent=1).encode())
     for name, figure in (("cells.png", draw_genotype(result.genotype)), ("history.png", plot_history(result))):
         figure.savefig(folder / f".{name}", format="png", dpi=150)
         os.replace(folder / f".{name}", folder / name)
+
+def write_settings(
+    settings:dict[str, Any], # of the search, and where its images came from
+    folder:Path|str, # run folder
+)->None: # settings.json
+    "The exact settings and versions of a search (ours)."
+    write_whole(Path(folder) / "settings.json", json.dumps({**settings, "versions": versions()}, indent=1).encode())
+
+def read_settings(
+    folder:Path|str, # run folder
+)->dict[str, Any]: # raises FileNotFoundError where there is none
+    "What `write_settings` wrote (ours)."
+    path = Path(folder) / "settings.json"
+    if not path.is_file(): raise FileNotFoundError(f"no search in {folder}: settings.json is missing")
+    return json.loads(path.read_text(encoding="utf-8"))
 
 def write_whole(
     path:Path, # of the file
@@ -443,7 +457,7 @@ def write_whole(
     part.write_bytes(content)
     os.replace(part, path)
 
-# %% ../nbs/04_search.ipynb #7bc4c4ad
+# %% ../nbs/04_search.ipynb #da3e8cd6
 def search(
     images:ImageSet, # unlabelled; labels are dropped first
     trials:int=40, # how many in all, those of an earlier run in the folder included, at least 1
@@ -466,7 +480,8 @@ def search(
         losses = [loss if math.isfinite(loss) else None for loss in score.losses]
         return score.value, {"seconds": score.seconds, "parameters": score.parameters, "losses": losses}
     with quiet_optuna(), open_study(folder, settings) as study:
+        if folder is not None: write_settings(settings | {"origin": images.origin}, folder)
         run_trials(study, space, objective, trials, sampler, seed, progress)
         result = SearchResult(study)
-        if folder is not None: write_result(result, folder, settings)
+        if folder is not None: write_result(result, folder)
     return result
