@@ -5,7 +5,8 @@
 # %% auto #0
 __all__ = ['ViewStrength', 'PAPER', 'QUICK', 'PRESETS', 'make_views', 'nce_loss', 'MemoryBank', 'negative_mask',
            'ContrastiveModel', 'two_term_loss', 'ContrastiveConfig', 'check_config', 'check_fit', 'train_step',
-           'train_epoch', 'fill_bank', 'make_optimiser', 'Score', 'Pretrained', 'pretrain', 'contrastive_score']
+           'train_epoch', 'fill_bank', 'make_optimiser', 'one_cycle', 'Score', 'Pretrained', 'pretrain',
+           'contrastive_score']
 
 # %% ../nbs/03_contrastive.ipynb #3949d73c
 import math
@@ -131,13 +132,13 @@ def two_term_loss(
     by_image = nce_loss(memory, image_code, others, temperature, keep)
     return balance * by_views + (1 - balance) * by_image
 
-# %% ../nbs/03_contrastive.ipynb #3d00d520
+# %% ../nbs/03_contrastive.ipynb #0e920ee6
 @dataclass(frozen=True)
 class ContrastiveConfig:
     "How a cell is scored; the defaults are the `quick` preset."
     channels: int = 8  # C, of the small network, at least 1
     layers: int = 5  # L, number of its cells, at least 1
-    epochs: int = 4  # passes over the images, at least 1
+    epochs: int = 3  # passes over the images, at least 1
     batch_size: int = 128  # images a step, at least 2
     optimiser: Literal["sgd", "adam"] = "adam"  # 'sgd' has momentum 0.9
     learning_rate: float = 3e-3  # above 0; the highest, where it changes
@@ -178,7 +179,7 @@ PAPER = ContrastiveConfig(channels=32, layers=8, epochs=10, batch_size=256, opti
 QUICK = ContrastiveConfig()
 PRESETS = {"paper": PAPER, "quick": QUICK}
 
-# %% ../nbs/03_contrastive.ipynb #b09104d4
+# %% ../nbs/03_contrastive.ipynb #a951b528
 def check_fit(
     config:ContrastiveConfig, # the settings
     images:ImageSet, # the images to score on
@@ -186,7 +187,7 @@ def check_fit(
     "Are there enough images, and are they large enough? (ours)"
     count = len(images)
     check_side(*images.images.shape[-2:], config.layers)
-    if config.k > count - 1: raise ValueError(f"{config.k} negatives need at least {config.k + 1} images, got {count}")
+    if config.k > count - 1: raise ValueError(f"{config.k} negatives need at least {config.k + 1} images, got {count}: use more images or fewer negatives")
     if config.batch_size > count: raise ValueError(f"a batch of {config.batch_size} needs as many images, got {count}")
 
 # %% ../nbs/03_contrastive.ipynb #e7a858a0
@@ -227,7 +228,7 @@ def train_epoch(
         total += loss.detach()
     return total.item() / len(batches)
 
-# %% ../nbs/03_contrastive.ipynb #0f0a0e13
+# %% ../nbs/03_contrastive.ipynb #c623f0ba
 def fill_bank(
     model:ContrastiveModel, # in training mode
     bank:MemoryBank, # every image gets its first code
@@ -249,8 +250,17 @@ def make_optimiser(
     rate = config.learning_rate
     optimiser = (torch.optim.SGD(model.parameters(), rate, momentum=0.9) if config.optimiser == "sgd"
                  else torch.optim.Adam(model.parameters(), rate))
-    if config.schedule == "constant": return optimiser, torch.optim.lr_scheduler.ConstantLR(optimiser, factor=1.0)
-    return optimiser, torch.optim.lr_scheduler.OneCycleLR(optimiser, rate, total_steps=steps, pct_start=0.2, cycle_momentum=False)
+    share = {"constant": lambda step: 1.0, "one_cycle": lambda step: one_cycle(step, steps)}[config.schedule]
+    return optimiser, torch.optim.lr_scheduler.LambdaLR(optimiser, share)
+
+def one_cycle(
+    step:int, # from 0
+    steps:int, # of the whole run, at least 1
+)->float: # in 0..1, share of the highest rate
+    "A learning rate that rises along a line for a fifth of the run, then falls along a cosine (after Smith, 2018)."
+    rising = max(1, round(0.2 * steps))
+    if step < rising: return (step + 1) / rising
+    return 0.5 * (1 + math.cos(math.pi * (step - rising + 1) / (steps - rising + 1)))
 
 # %% ../nbs/03_contrastive.ipynb #43a14867
 @dataclass(frozen=True)
