@@ -4,13 +4,14 @@
 
 # %% auto #0
 __all__ = ['Edge', 'KNOWN_CELLS', 'OPERATION_COLOURS', 'Genotype', 'check_cell', 'to_json', 'to_text', 'from_json', 'from_text',
-           'as_genotype', 'canonical_cell', 'live_nodes', 'draw_cell', 'draw_genotype', 'seeded', 'Cell', 'reductions',
-           'smallest_side', 'check_side', 'cell_plan', 'AuxiliaryHead', 'Network', 'Size', 'network_size']
+           'is_written', 'as_genotype', 'canonical_cell', 'live_nodes', 'draw_cell', 'draw_genotype', 'seeded', 'Cell',
+           'reductions', 'smallest_side', 'check_side', 'cell_plan', 'AuxiliaryHead', 'Network', 'Size', 'network_size']
 
-# %% ../nbs/02_cells.ipynb #d154ef54
+# %% ../nbs/02_cells.ipynb #a56628c3
 import ast
 import hashlib
 import json
+import operator
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
@@ -18,6 +19,8 @@ from functools import cached_property
 from pathlib import Path
 
 import torch
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from torch import Tensor, nn
 
 from .operations import FactorizedReduce, ReLUConvBN, build, check_operation
@@ -55,21 +58,21 @@ class Genotype:
         known = {cell.digest: name for name, cell in KNOWN_CELLS.items()}
         return known.get(self.digest, f"cell-{self.digest[:8]}")
 
-# %% ../nbs/02_cells.ipynb #fa589b4e
+# %% ../nbs/02_cells.ipynb #8a294351
 def check_cell(
     edges:Sequence[Edge], # two a node, node by node
     concat:Sequence[int], # nodes of the output
     kind:str="normal", # 'normal' or 'reduce', for the message
 )->tuple[tuple[Edge, ...], tuple[int, ...]]: # both as tuples; raises ValueError where they describe no cell
     "What makes a list of edges a cell: nodes with two inputs each, earlier nodes only, known operations (DARTS)."
-    try: edges = tuple((str(op), int(i)) for op, i in edges)
+    try: edges = tuple((str(op), operator.index(i)) for op, i in edges)
     except (TypeError, ValueError) as error: raise ValueError(f"{kind}: edges are (operation, input) pairs, got {edges!r}") from error
     if not edges or len(edges) % 2: raise ValueError(f"{kind}: every node has two edges, got {len(edges)} edges")
     for position, (op, i) in enumerate(edges):
         node = position // 2 + 2
         check_operation(op)
         if not 0 <= i < node: raise ValueError(f"{kind}: node {node} may use inputs 0..{node - 1}, got {i}")
-    try: concat = tuple(int(n) for n in concat)
+    try: concat = tuple(operator.index(n) for n in concat)
     except (TypeError, ValueError) as error: raise ValueError(f"{kind}_concat lists nodes, got {concat!r}") from error
     last = len(edges) // 2 + 1
     if not concat or len(set(concat)) < len(concat) or not all(2 <= n <= last for n in concat):
@@ -103,7 +106,7 @@ def _from_parts(parts):
     if set(parts) != wanted: raise ValueError(f"a genotype has the parts {', '.join(sorted(wanted))}, got {', '.join(map(str, parts)) or 'none'}")
     return Genotype(**parts)
 
-# %% ../nbs/02_cells.ipynb #0e1d4f0f
+# %% ../nbs/02_cells.ipynb #5cd4503a
 def from_text(
     text:str, # 'Genotype(normal=[...], normal_concat=range(2, 6), ...)', with or without 'NAME =' before it
 )->Genotype: # raises ValueError where the text is something else
@@ -118,10 +121,11 @@ def from_text(
 
 def _literal(node):
     "A list of constants, or `range(a, b)` as a list."
-    if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "range":
-        return list(range(*(ast.literal_eval(a) for a in node.args)))
-    try: return ast.literal_eval(node)
-    except ValueError as error: raise ValueError(f"only lists of constants and range(a, b) are read, got {ast.unparse(node)[:60]}") from error
+    try:
+        if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "range":
+            return list(range(*(ast.literal_eval(a) for a in node.args)))
+        return ast.literal_eval(node)
+    except (TypeError, ValueError) as error: raise ValueError(f"only lists of constants and range(a, b) are read, got {ast.unparse(node)[:60]}") from error
 
 # %% ../nbs/02_cells.ipynb #b16c11f1
 def _cell(text): return tuple((op, int(i)) for op, i in (edge.rsplit(",", 1) for edge in text.split()))
@@ -147,7 +151,13 @@ KNOWN_CELLS = {
         _cell("avg_pool_3x3,0 sep_conv_3x3,1 max_pool_3x3,0 sep_conv_7x7,2 sep_conv_7x7,0 avg_pool_3x3,1 max_pool_3x3,0 max_pool_3x3,1 conv_7x1_1x7,0 sep_conv_3x3,5"), (3, 4, 6)),
 }
 
-# %% ../nbs/02_cells.ipynb #b21886f0
+# %% ../nbs/02_cells.ipynb #b1b63b42
+def is_written(
+    text:str, # a name, a path, or a cell in either written form
+)->bool: # without looking at the disk
+    "Is this a cell in JSON or in DARTS' form, and not a name or a path? (ours)"
+    return text.lstrip().startswith("{") or "Genotype(" in text
+
 def as_genotype(
     cell:"Genotype | str | Path", # a genotype, a name in `KNOWN_CELLS`, JSON, DARTS' form, or a file holding either
 )->Genotype: # raises ValueError where it is none of these
@@ -155,7 +165,7 @@ def as_genotype(
     if isinstance(cell, Genotype): return cell
     if str(cell) in KNOWN_CELLS: return KNOWN_CELLS[str(cell)]
     text = str(cell).strip()
-    if isinstance(cell, Path) or not text.startswith(("{", "Genotype")):
+    if isinstance(cell, Path) or not is_written(text):
         if not Path(cell).is_file(): raise ValueError(f"no such cell or file: {cell} (known cells: {', '.join(KNOWN_CELLS)})")
         text = Path(cell).read_text(encoding="utf-8").strip()
     return from_json(text) if text.startswith("{") else from_text(text)
@@ -185,20 +195,22 @@ def live_nodes(
         waiting += [i for op, i in edges[2 * node - 4:2 * node - 2] if op != "none"]
     return alive
 
-# %% ../nbs/02_cells.ipynb #bdabf6c5
+# %% ../nbs/02_cells.ipynb #1bfd5a49
 def _smallest_rows(pairs, outputs, place):
     "The smallest sequence of (two sorted edges, is it an output?) for the nodes of `pairs` that have no place yet."
     def row(node): return tuple(sorted((op, 0 if op == "none" else place[i]) for op, i in pairs[node])), node in outputs
     ready = {n: row(n) for n in pairs if n not in place and all(op == "none" or i in place for op, i in pairs[n])}
     if not ready: return []
     first = min(ready.values())
-    return [first] + min(_smallest_rows(pairs, outputs, {**place, n: len(place)}) for n, r in ready.items() if r == first)
+    uses = {n: tuple(sorted((m, op) for m in pairs for op, i in pairs[m] if i == n and op != "none")) for n in ready}
+    untwinned = {uses[n]: n for n, r in ready.items() if r == first}.values()
+    return [first] + min(_smallest_rows(pairs, outputs, {**place, n: len(place)}) for n in untwinned)
 
-# %% ../nbs/02_cells.ipynb #7cdec997
+# %% ../nbs/02_cells.ipynb #91fe93e1
 def draw_cell(
     edges:Sequence[Edge], # two a node, node by node
     concat:Sequence[int], # nodes of the output
-    axis, # matplotlib axis to draw on
+    axis:Axes, # of matplotlib, to draw on
     title:str="", # above it
 )->None:
     "One cell as a graph, inputs at the left, output at the right (ours)."
@@ -249,10 +261,10 @@ def _draw_edge(axis, start, end, operation, bend, at):
     axis.text(x, y, operation, color=colour, fontsize=7, ha="center", va="center", zorder=2,
               bbox={"boxstyle": "round,pad=0.1", "fc": "white", "ec": "none", "alpha": 0.85})
 
-# %% ../nbs/02_cells.ipynb #0a0f293f
+# %% ../nbs/02_cells.ipynb #e3c9787d
 def draw_genotype(
     genotype:Genotype, # any
-):
+)->Figure: # closed, so that it is shown once
     "Both cells of a genotype, one above the other, as a matplotlib figure."
     import matplotlib.pyplot as plt
     figure, axes = plt.subplots(2, 1, figsize=(9, 9), layout="constrained")
@@ -261,14 +273,13 @@ def draw_genotype(
     plt.close(figure)
     return figure
 
-# %% ../nbs/02_cells.ipynb #c95506fd
+# %% ../nbs/02_cells.ipynb #2c37f9a9
 @contextmanager
 def seeded(
     seed:int, # any whole number of 0..2**63-1
-)->Iterator[None]: # inside: seeded; afterwards: the caller's state, on the CPU and the current GPU
+)->Iterator[None]: # inside: seeded; afterwards: the caller's state, on the CPU and all CUDA devices
     "A block with its own random numbers, for code that draws from PyTorch's global generator (ours)."
-    devices = [torch.cuda.current_device()] if torch.cuda.is_available() else []
-    with torch.random.fork_rng(devices=devices):
+    with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
         torch.manual_seed(seed)
         yield
 
@@ -348,10 +359,14 @@ def cell_plan(
         widths, older_stride = (widths[1], channels * len(concat)), stride
     return plan
 
-# %% ../nbs/02_cells.ipynb #7ad588ba
+# %% ../nbs/02_cells.ipynb #c8b71f08
 class AuxiliaryHead(nn.Module):
     "A small classifier for the middle of a network (DARTS, for maps of 8x8; other sizes: ours)."
-    def __init__(self, channels: int, classes: int):
+    def __init__(
+        self,
+        channels:int, # of the map it stands on
+        classes:int, # of the logits
+    ):
         super().__init__()
         self.layers = nn.Sequential(
             nn.Conv2d(channels, 128, 1, bias=False), nn.BatchNorm2d(128), nn.ReLU(),
@@ -402,7 +417,7 @@ class Network(nn.Module):
         logits = self.classify(features)
         return (logits, self.auxiliary(maps[self.middle + 2])) if self.training and self.auxiliary is not None else logits
 
-# %% ../nbs/02_cells.ipynb #739d87d2
+# %% ../nbs/02_cells.ipynb #def5bda2
 @dataclass(frozen=True)
 class Size:
     "How large a network is (rule: see `network_size`)."
@@ -415,12 +430,13 @@ def network_size(
     channels:int, # C, of a node before the first reduction
     layers:int, # number of cells
     classes:int|None=None, # None: features, no linear layer
-    side:int=32, # of the image, in pixels
+    side:int|tuple[int, int]=32, # of the image, in pixels; or height and width
     auxiliary:bool=False, # count an auxiliary head as well?
 )->Size: # nothing is allocated
     "Parameters, and multiply-adds of convolutions and linear layers for one image, the auxiliary head apart (ours)."
     from torch.utils.flop_counter import FlopCounterMode
-    with torch.device("meta"): network, image = Network(genotype, channels, layers, classes, auxiliary), torch.empty(1, 3, side, side)
+    height, width = (side, side) if isinstance(side, int) else side
+    with torch.device("meta"): network, image = Network(genotype, channels, layers, classes, auxiliary), torch.empty(1, 3, height, width)
     with FlopCounterMode(display=False) as counter, torch.no_grad(): network.eval()(image)
     head = sum(p.numel() for p in network.auxiliary.parameters()) if auxiliary else 0
     return Size(sum(p.numel() for p in network.parameters()) - head, counter.get_total_flops() // 2, head)

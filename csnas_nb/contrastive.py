@@ -56,7 +56,7 @@ def nce_loss(
     if keep is not None: others = others.masked_fill(~keep, -math.inf)
     return torch.logsumexp(torch.cat([own, others], dim=1), dim=1) - own[:, 0]
 
-# %% ../nbs/03_contrastive.ipynb #c02006df
+# %% ../nbs/03_contrastive.ipynb #978afc97
 class MemoryBank(nn.Module):
     "A bias-corrected moving average of the code of every image (paper)."
     def __init__(
@@ -70,17 +70,27 @@ class MemoryBank(nn.Module):
         self.register_buffer("average", torch.zeros(count, width))
         self.register_buffer("updates", torch.zeros(count))
 
-    def update(self, indices: Tensor, codes: Tensor) -> None:
-        "Mix in new codes (B, D) of different images (B,)."
+    def update(
+        self,
+        indices:Tensor, # (B,): positions of different images
+        codes:Tensor, # (B, D): what the network says of them now
+    )->None:
+        "Mix in new codes."
         self.average[indices] = self.weight * self.average[indices] + (1 - self.weight) * codes.detach()
         self.updates[indices] += 1
 
-    def read(self, indices: Tensor) -> Tensor:
-        "Corrected averages (B, D) of images that were updated at least once."
+    def read(
+        self,
+        indices:Tensor, # (B,): positions of images that were updated at least once
+    )->Tensor: # (B, D)
+        "Averages, corrected for their start at zero."
         return self.average[indices] / (1 - self.weight ** self.updates[indices])[:, None]
 
-    def draw(self, count: int) -> Tensor:
-        "Positions (count,) of different images, at random."
+    def draw(
+        self,
+        count:int, # at most the number of images
+    )->Tensor: # (count,): positions of different images
+        "Random rows of the bank."
         return torch.randperm(len(self.average), device=self.average.device)[:count]
 
 # %% ../nbs/03_contrastive.ipynb #b8379c89
@@ -287,18 +297,19 @@ class Pretrained:
     bank: MemoryBank
     score: Score
 
-# %% ../nbs/03_contrastive.ipynb #b07eca92
+# %% ../nbs/03_contrastive.ipynb #da47c8df
 def pretrain(
     genotype:Genotype, # built exactly as written
     images:ImageSet, # unlabelled; labels are not looked at
     config:ContrastiveConfig=QUICK, # network, training and loss
     *,
-    seed:int=0, # of weights, order, views and negatives
+    seed:int=0, # of weights, order, views and negatives, at least 0
     device:str|torch.device="cpu", # where to train
     on_epoch:Callable[[int, float], None]|None=None, # called with epoch (from 0) and loss after each
-)->Pretrained: # same seed, same machine: same numbers; the caller's random state is left as it was
+)->Pretrained: # same seed, same machine: same numbers, on the CPU bit for bit; the caller's random state is left as it was
     "A small network of a cell, trained with the contrastive loss (paper)."
     check_fit(config, images)
+    if seed < 0: raise ValueError(f"seed must be at least 0, got {seed}")
     start, losses, images = time.perf_counter(), [], to_device(unlabelled(images), device)
     network = Network(genotype, config.channels, config.layers, seed=seed)
     with seeded(seed):
@@ -319,9 +330,9 @@ def contrastive_score(
     images:ImageSet, # unlabelled; labels are not looked at
     config:ContrastiveConfig=QUICK, # network, training and loss
     *,
-    seed:int=0, # of weights, order, views and negatives
+    seed:int=0, # of weights, order, views and negatives, at least 0
     device:str|torch.device="cpu", # where to train
     on_epoch:Callable[[int, float], None]|None=None, # called with epoch (from 0) and loss after each
-)->Score: # same seed, same machine: same numbers
+)->Score: # same seed, same machine: same numbers, on the CPU bit for bit
     "The label-free score of a cell: its contrastive loss after a few epochs, lower is better (paper)."
     return pretrain(genotype, images, config, seed=seed, device=device, on_epoch=on_epoch).score

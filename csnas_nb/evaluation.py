@@ -7,7 +7,7 @@ __all__ = ['log', 'RECIPES', 'Recipe', 'cutout', 'make_augmentation', 'train_epo
            'train', 'check_trainable', 'make_optimiser', 'Report', 'format_error', 'report_to_dict', 'report_from_dict',
            'evaluate', 'confusion_matrix', 'plot_confusion', 'comparison_table']
 
-# %% ../nbs/05_evaluation.ipynb #3698f5c1
+# %% ../nbs/05_evaluation.ipynb #eb733c5d
 import copy
 import logging
 import math
@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
+from matplotlib.figure import Figure
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
@@ -204,7 +205,7 @@ def make_optimiser(
     steps = recipe.epochs * -(-count // recipe.batch_size)
     return optimiser, torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps)
 
-# %% ../nbs/05_evaluation.ipynb #67f8a100
+# %% ../nbs/05_evaluation.ipynb #b5ef8e0b
 @dataclass(frozen=True)
 class Report:
     "What training with labels says of a cell."
@@ -213,7 +214,7 @@ class Report:
     classes: tuple[str, ...]
     seeds: tuple[int, ...]
     errors: tuple[float, ...]  # on the test split, in 0..1, by seed
-    valid_errors: tuple[float, ...]  # of the weights kept, in 0..1, by seed
+    valid_errors: tuple[float, ...]  # of the weights kept, in 0..1, by seed; NaN where training broke down at once
     confusion: tuple[tuple[int, ...], ...]  # [true][predicted], test images of all seeds together
     size: Size  # parameters, and multiply-adds for one image
     seconds: float  # of all runs together
@@ -224,6 +225,11 @@ class Report:
         return statistics.fmean(self.errors)
 
     @property
+    def broken(self) -> bool:
+        "Did a training run break down before it learned anything?"
+        return any(map(math.isnan, self.valid_errors))
+
+    @property
     def spread(self) -> float:
         "Standard deviation of the test error over the seeds; NaN for a single seed."
         return statistics.stdev(self.errors) if len(self.errors) > 1 else math.nan
@@ -232,33 +238,35 @@ class Report:
         "The outcome in one line."
         return f"Report({self.genotype.name}, test error {format_error(self)}, {self.size.parameters:,} parameters)"
 
-# %% ../nbs/05_evaluation.ipynb #2d22d51b
+# %% ../nbs/05_evaluation.ipynb #61b7d08e
 def format_error(
     report:Report, # of one seed or more
 )->str: # '2.23 % ± 0.16'
     "Test error in per cent, with its spread where there are several seeds (ours)."
     spread = "" if math.isnan(report.spread) else f" ± {100 * report.spread:.2f}"
-    return f"{100 * report.error:.2f} %{spread}"
+    return f"{100 * report.error:.2f} %{spread}{' (broke down)' if report.broken else ''}"
 
 def report_to_dict(
     report:Report, # any
 )->dict[str, Any]: # JSON
     "A report as plain data (ours)."
-    spread = None if math.isnan(report.spread) else report.spread
-    return {"cell": report.genotype.name, **asdict(report), "error": report.error, "spread": spread}
+    def plain(x): return None if math.isnan(x) else x
+    return {"cell": report.genotype.name, **asdict(report), "valid_errors": [plain(e) for e in report.valid_errors],
+            "error": report.error, "spread": plain(report.spread), "broken": report.broken}
 def report_from_dict(
     data:dict[str, Any], # from `report_to_dict`, perhaps by way of JSON
 )->Report: # the same report
     "A report from plain data (ours)."
     known = {f.name: data[f.name] for f in fields(Report)}
+    known["valid_errors"] = [math.nan if e is None else e for e in known["valid_errors"]]
     parts = {name: tuple(known[name]) for name in ("classes", "seeds", "errors", "valid_errors")}
     return Report(**{**known, **parts, "confusion": tuple(map(tuple, known["confusion"])), "size": Size(**known["size"]),
                      "genotype": Genotype(**known["genotype"]), "recipe": Recipe(**known["recipe"])})
 
-# %% ../nbs/05_evaluation.ipynb #40212a2b
+# %% ../nbs/05_evaluation.ipynb #49ce557a
 def evaluate(
     genotype:Genotype, # built exactly as written
-    data:Splits|ImageSet, # train, valid, test; or one labelled set, which is cut in three by `split`
+    data:Splits|ImageSet, # train, valid, test; or one labelled set, cut in three by `split`, whose test part a search may have seen
     recipe:Recipe=RECIPES["quick"], # network and training
     *,
     seeds:Sequence[int]=(0,), # one training run for each
@@ -277,8 +285,7 @@ def evaluate(
             errors.append(error_rate(logits, splits.test.labels))
             valid_errors.append(run.epochs[run.best].valid_error if run.best >= 0 else math.nan)
             confusion += confusion_matrix(logits.argmax(1), splits.test.labels, count)
-    side = min(splits.train.images.shape[-2:])
-    size = network_size(genotype, recipe.channels, recipe.layers, count, side, auxiliary=False)
+    size = network_size(genotype, recipe.channels, recipe.layers, count, tuple(splits.train.images.shape[-2:]))
     return Report(genotype, recipe, splits.test.classes, tuple(seeds), tuple(errors), tuple(valid_errors),
                   tuple(map(tuple, confusion.tolist())), size, time.perf_counter() - start)
 
@@ -291,10 +298,10 @@ def confusion_matrix(
     from sklearn.metrics import confusion_matrix as counted
     return counted(labels.cpu().numpy(), predicted.cpu().numpy(), labels=range(classes))
 
-# %% ../nbs/05_evaluation.ipynb #5a870590
+# %% ../nbs/05_evaluation.ipynb #4da379bd
 def plot_confusion(
     report:Report, # any
-):
+)->Figure: # closed, so that it is shown once
     "The confusion matrix of a report, errors coloured, as a matplotlib figure."
     import matplotlib.pyplot as plt
     counts = np.array(report.confusion)

@@ -27,7 +27,7 @@ class ReLUConvBN(nn.Sequential):
         conv = nn.Conv2d(channels_in, channels_out, kernel, stride, kernel // 2, bias=False)
         super().__init__(nn.ReLU(), conv, nn.BatchNorm2d(channels_out))
 
-# %% ../nbs/01_operations.ipynb #7ef06b3b
+# %% ../nbs/01_operations.ipynb #a19b7dc6
 def depthwise_pair(
     channels:int, # of input and output
     kernel:int, # side of the kernel, odd
@@ -45,18 +45,32 @@ def depthwise_pair(
 
 class SepConv(nn.Sequential):
     "Depthwise-separable convolution, applied twice, the stride in the first (DARTS)."
-    def __init__(self, channels: int, kernel: int, stride: int):
+    def __init__(
+        self,
+        channels:int, # of input and output
+        kernel:int, # side of the kernel, odd
+        stride:int, # 1 or 2
+    ):
         super().__init__(depthwise_pair(channels, kernel, stride), depthwise_pair(channels, kernel))
 
 class DilConv(nn.Sequential):
     "Depthwise-separable convolution with a kernel dilated by 2, applied once (DARTS)."
-    def __init__(self, channels: int, kernel: int, stride: int):
+    def __init__(
+        self,
+        channels:int, # of input and output
+        kernel:int, # side of the kernel, odd
+        stride:int, # 1 or 2
+    ):
         super().__init__(depthwise_pair(channels, kernel, stride, dilation=2))
 
-# %% ../nbs/01_operations.ipynb #7f465f78
+# %% ../nbs/01_operations.ipynb #3448350c
 class Conv7x1(nn.Sequential):
     "A 1x7 convolution along rows, then a 7x1 along columns (NASNet)."
-    def __init__(self, channels: int, stride: int):
+    def __init__(
+        self,
+        channels:int, # of input and output
+        stride:int, # 1 or 2
+    ):
         super().__init__(
             nn.ReLU(),
             nn.Conv2d(channels, channels, (1, 7), (1, stride), (0, 3), bias=False),
@@ -83,10 +97,13 @@ class FactorizedReduce(nn.Module):
         x = F.relu(F.pad(x, (0, width % 2, 0, height % 2)) if height % 2 or width % 2 else x)
         return self.norm(torch.cat([self.even(x[..., ::2, ::2]), self.odd(x[..., 1::2, 1::2])], dim=1))
 
-# %% ../nbs/01_operations.ipynb #c1457375
+# %% ../nbs/01_operations.ipynb #1c02a6a1
 class Zero(nn.Module):
     "Zeros of the size that the other primitives would return (DARTS)."
-    def __init__(self, stride: int):
+    def __init__(
+        self,
+        stride:int, # 1 or 2
+    ):
         super().__init__()
         self.stride = stride
 
@@ -116,30 +133,45 @@ DARTS_PRIMITIVES = ("none", "max_pool_3x3", "avg_pool_3x3", "skip_connect",
                     "sep_conv_3x3", "sep_conv_5x5", "dil_conv_3x3", "dil_conv_5x5")
 WIDE_PRIMITIVES = (*DARTS_PRIMITIVES, "sep_conv_7x7", "conv_7x1_1x7")
 
-# %% ../nbs/01_operations.ipynb #d7dbaa70
+# %% ../nbs/01_operations.ipynb #bbde2f56
 @register("none")
-def none(channels: int, stride: int) -> nn.Module:
+def none(
+    channels:int, # of input and output
+    stride:int, # 1 or 2
+)->nn.Module: # (N, C, H, W) -> (N, C, H/stride, W/stride)
     "No connection."
     return Zero(stride)
 
 @register("max_pool_3x3")
-def max_pool_3x3(channels: int, stride: int) -> nn.Module:
+def max_pool_3x3(
+    channels:int, # of input and output
+    stride:int, # 1 or 2
+)->nn.Module: # (N, C, H, W) -> (N, C, H/stride, W/stride)
     "Maximum over 3x3 pixels."
     return nn.MaxPool2d(3, stride, padding=1)
 
 @register("avg_pool_3x3")
-def avg_pool_3x3(channels: int, stride: int) -> nn.Module:
+def avg_pool_3x3(
+    channels:int, # of input and output
+    stride:int, # 1 or 2
+)->nn.Module: # (N, C, H, W) -> (N, C, H/stride, W/stride)
     "Mean over 3x3 pixels, padding not counted."
     return nn.AvgPool2d(3, stride, padding=1, count_include_pad=False)
 
 @register("skip_connect")
-def skip_connect(channels: int, stride: int) -> nn.Module:
+def skip_connect(
+    channels:int, # of input and output
+    stride:int, # 1 or 2
+)->nn.Module: # (N, C, H, W) -> (N, C, H/stride, W/stride)
     "Identity, or `FactorizedReduce` at stride 2."
     return nn.Identity() if stride == 1 else FactorizedReduce(channels, channels)
 
-# %% ../nbs/01_operations.ipynb #1f575da1
+# %% ../nbs/01_operations.ipynb #1a151a60
 @register("conv_7x1_1x7")
-def conv_7x1_1x7(channels: int, stride: int) -> nn.Module:
+def conv_7x1_1x7(
+    channels:int, # of input and output
+    stride:int, # 1 or 2
+)->nn.Module: # (N, C, H, W) -> (N, C, H/stride, W/stride)
     "A 7x7 convolution split in two."
     return Conv7x1(channels, stride)
 

@@ -6,10 +6,10 @@
 __all__ = ['KINDS', 'SAMPLERS', 'log', 'Objective', 'MAX_REPEATS', 'SearchSpace', 'decode', 'encode', 'random_params',
            'SamplerConfig', 'derived_seed', 'make_sampler', 'counted_trials', 'close_abandoned', 'propose',
            'run_trials', 'quiet_optuna', 'SearchResult', 'trial_genotype', 'trial_table', 'median_random',
-           'plot_history', 'search_settings', 'differences', 'versions', 'open_study', 'study_storage', 'load_result',
-           'write_result', 'write_settings', 'read_settings', 'write_whole', 'search']
+           'plot_history', 'search_settings', 'differences', 'versions', 'open_study', 'whole_database',
+           'study_storage', 'load_result', 'write_result', 'write_settings', 'read_settings', 'write_whole', 'search']
 
-# %% ../nbs/04_search.ipynb #7daf248a
+# %% ../nbs/04_search.ipynb #8bf1b214
 import json
 import logging
 import math
@@ -28,7 +28,9 @@ from typing import Any, Literal
 
 import numpy as np
 import optuna
+import pandas as pd
 import torch
+from matplotlib.figure import Figure
 from optuna.distributions import CategoricalDistribution
 from optuna.samplers import BaseSampler, RandomSampler, TPESampler
 from optuna.trial import FrozenTrial, TrialState
@@ -121,7 +123,7 @@ def random_params(
     draw = random.Random(seed)
     return {name: draw.choice(d.choices) for name, d in space.distributions.items()}
 
-# %% ../nbs/04_search.ipynb #ea1a538c
+# %% ../nbs/04_search.ipynb #a0eb87a4
 @dataclass(frozen=True)
 class SamplerConfig:
     "How cells are proposed; the defaults are the `quick` preset."
@@ -139,8 +141,11 @@ class SamplerConfig:
             ("gamma_of", self.gamma_of in ("n", "sqrt_n"), "'n' or 'sqrt_n'")):
             if not holds: raise ValueError(f"{name} must be {allowed}, got {getattr(self, name)!r}")
 
-    def best_count(self, trials: int) -> int:
-        "How many of so many trials count as the best: at least 1, at most 25."
+    def best_count(
+        self,
+        trials:int, # finished ones
+    )->int: # 1 to 25
+        "How many trials count as the best."
         return min(25, max(1, math.ceil(self.gamma * (trials if self.gamma_of == "n" else math.sqrt(trials)))))
 
 SAMPLERS = {"paper": SamplerConfig(startup=20, gamma_of="sqrt_n", multivariate=False),
@@ -261,7 +266,7 @@ def quiet_optuna() -> Iterator[None]:
     try: yield
     finally: optuna.logging.set_verbosity(before)
 
-# %% ../nbs/04_search.ipynb #6e93c306
+# %% ../nbs/04_search.ipynb #8b2df462
 @dataclass(frozen=True)
 class SearchResult:
     "A finished or continued search: what it found, and every trial on the way."
@@ -276,7 +281,7 @@ class SearchResult:
     def best(self) -> FrozenTrial:
         "The trial with the lowest score, the first of equals."
         complete = [t for t in self.trials if t.state == TrialState.COMPLETE]
-        if not complete: raise ValueError("no trial of this search has a finite score")
+        if not complete: raise RuntimeError(f"none of the {len(self.trials)} trials of this search has a finite score")
         return min(complete, key=lambda t: t.value)
 
     @property
@@ -296,9 +301,10 @@ class SearchResult:
 
     def __repr__(self) -> str:
         "The outcome in one line."
+        if all(t.state == TrialState.FAIL for t in self.trials): return f"SearchResult({len(self.trials)} trials, none with a finite score)"
         return f"SearchResult({self.genotype.name}, score {self.score:.4f}, {len(self.trials)} trials, {self.proposals} proposed by TPE)"
 
-# %% ../nbs/04_search.ipynb #3930408b
+# %% ../nbs/04_search.ipynb #e55557d7
 def trial_genotype(
     trial:FrozenTrial, # of a search
 )->Genotype: # canonical
@@ -307,9 +313,8 @@ def trial_genotype(
 
 def trial_table(
     result:SearchResult, # of any search
-)->"pandas.DataFrame": # one row a trial, in order
+)->pd.DataFrame: # one row a trial, in order
     "All trials of a search as a table (ours)."
-    import pandas as pd
     rows = [{"trial": k, "cell": trial_genotype(t).name, "score": t.value, "proposed_by": t.user_attrs["proposed_by"],
              "repeat": "repeat_of" in t.user_attrs, **_scalars(t.user_attrs["details"])} for k, t in enumerate(result.trials)]
     return pd.DataFrame(rows)
@@ -321,13 +326,13 @@ def median_random(
 )->Genotype: # the one in the middle by score, the better of two
     "The median cell of the random trials: what a search without any idea finds (ours)."
     first = [t for t in result.trials if t.user_attrs["proposed_by"] == "random" and t.state == TrialState.COMPLETE and "repeat_of" not in t.user_attrs]
-    if not first: raise ValueError("this search has no random trial with a finite score")
+    if not first: raise RuntimeError("this search has no random trial with a finite score")
     return trial_genotype(sorted(first, key=lambda t: t.value)[(len(first) - 1) // 2])
 
-# %% ../nbs/04_search.ipynb #dec6e6b1
+# %% ../nbs/04_search.ipynb #c54cb0c0
 def plot_history(
     result:SearchResult, # of any search
-):
+)->Figure: # closed, so that it is shown once
     "Score by trial, the best so far, and where TPE takes over from the random start, as a matplotlib figure."
     import matplotlib.pyplot as plt
     figure, axis = plt.subplots(figsize=(7, 3.4), layout="constrained")
@@ -346,7 +351,7 @@ def plot_history(
     plt.close(figure)
     return figure
 
-# %% ../nbs/04_search.ipynb #21ccc3c5
+# %% ../nbs/04_search.ipynb #26079c59
 def search_settings(
     images:ImageSet, # searched on
     config:ContrastiveConfig, # of the score
@@ -355,7 +360,8 @@ def search_settings(
     seed:int, # of everything
 )->dict[str, Any]: # JSON
     "What makes two searches the same one (ours)."
-    data = {"name": images.name, "count": len(images), "side": list(images.images.shape[-2:]), "fingerprint": images.fingerprint}
+    data = {"name": images.name, "count": len(images), "side": list(images.images.shape[-2:]), "fingerprint": images.fingerprint,
+            "mirror": images.mirror, "mean": images.mean, "std": images.std}
     settings = {"images": data, "config": asdict(config), "space": asdict(space), "sampler": asdict(sampler), "seed": seed}
     return json.loads(json.dumps(settings))
 
@@ -382,7 +388,7 @@ def _is_installed(name):
     try: return bool(metadata.version(name))
     except metadata.PackageNotFoundError: return False
 
-# %% ../nbs/04_search.ipynb #874c6760
+# %% ../nbs/04_search.ipynb #e193057a
 @contextmanager
 def open_study(
     folder:Path|str|None, # run folder, made if need be; None: in memory
@@ -393,18 +399,29 @@ def open_study(
     if folder is None:
         yield optuna.create_study(study_name="search"); return
     folder = Path(folder)
+    if "?" in str(folder): raise ValueError(f"a run folder's path must not hold a question mark: {folder}")
     if folder.exists() and not folder.is_dir(): raise ValueError(f"a run folder is wanted, {folder} is a file")
     folder.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder / ".lock")
     try: lock.acquire(timeout=0)
     except Timeout as error: raise ValueError(f"another process is searching in {folder}") from error
     try:
-        study = optuna.create_study(study_name="search", storage=study_storage(folder), load_if_exists=True)
+        with whole_database(folder):
+            study = optuna.create_study(study_name="search", storage=study_storage(folder), load_if_exists=True)
         if "settings" not in study.user_attrs: study.set_user_attr("settings", settings)
         if found := differences(study.user_attrs["settings"], settings):
             raise ValueError(f"{folder} holds another search ({'; '.join(found)}): choose another folder")
         yield study
     finally: lock.release()
+
+@contextmanager
+def whole_database(
+    folder:Path|str, # run folder
+) -> Iterator[None]: # raises ValueError where study.db cannot be read
+    "A block that opens a study, in which a damaged file is named (ours)."
+    from sqlalchemy.exc import DatabaseError
+    try: yield
+    except DatabaseError as error: raise ValueError(f"{Path(folder) / 'study.db'} cannot be read: {error.orig}") from error
 
 def study_storage(
     folder:Path|str, # run folder
@@ -412,14 +429,14 @@ def study_storage(
     "Where the trials of a run folder are kept."
     return optuna.storages.RDBStorage(f"sqlite:///{Path(folder) / 'study.db'}", engine_kwargs={"connect_args": {"timeout": 60}})
 
-# %% ../nbs/04_search.ipynb #499ef417
+# %% ../nbs/04_search.ipynb #37c12192
 def load_result(
     folder:Path|str, # run folder of an earlier search
 )->SearchResult: # raises FileNotFoundError where there is none
     "The result of an earlier search, finished or not."
     if not (Path(folder) / "study.db").is_file(): raise FileNotFoundError(f"no search in {folder}: study.db is missing")
     try:
-        with quiet_optuna(): return SearchResult(optuna.load_study(study_name="search", storage=study_storage(folder)))
+        with quiet_optuna(), whole_database(folder): return SearchResult(optuna.load_study(study_name="search", storage=study_storage(folder)))
     except KeyError as error: raise FileNotFoundError(f"no search in {folder}: study.db holds no study") from error
 
 def write_result(
@@ -437,8 +454,10 @@ def write_settings(
     settings:dict[str, Any], # of the search, and where its images came from
     folder:Path|str, # run folder
 )->None: # settings.json
-    "The exact settings and versions of a search (ours)."
-    write_whole(Path(folder) / "settings.json", json.dumps({**settings, "versions": versions()}, indent=1).encode())
+    "The exact settings of a search, and the versions of every run that added to it (ours)."
+    path, now = Path(folder) / "settings.json", versions()
+    earlier = json.loads(path.read_text(encoding="utf-8"))["versions"] if path.is_file() else []
+    write_whole(path, json.dumps({**settings, "versions": earlier + [now] * (earlier[-1:] != [now])}, indent=1).encode())
 
 def read_settings(
     folder:Path|str, # run folder
@@ -457,7 +476,7 @@ def write_whole(
     part.write_bytes(content)
     os.replace(part, path)
 
-# %% ../nbs/04_search.ipynb #da3e8cd6
+# %% ../nbs/04_search.ipynb #bef413de
 def search(
     images:ImageSet, # unlabelled; labels are dropped first
     trials:int=40, # how many in all, those of an earlier run in the folder included, at least 1
@@ -469,19 +488,21 @@ def search(
     seed:int=0, # of scores and proposals: same seed, same machine, same trials
     device:str|torch.device="cpu", # where to train
     progress:bool=True, # show a bar?
-)->SearchResult: # raises ValueError for settings that do not fit, before anything is trained
+)->SearchResult: # raises ValueError for settings that do not fit, before anything is trained; without a winner where all trials failed
     "A search for a cell without labels (paper)."
     if trials < 1: raise ValueError(f"trials must be at least 1, got {trials}")
+    if seed < 0: raise ValueError(f"seed must be at least 0, got {seed}")
     check_fit(config, images)
     images = unlabelled(images)
     settings = search_settings(images, config, space, sampler, seed)
     def objective(genotype):
-        score = contrastive_score(genotype, images, config, seed=seed, device=device)
+        try: score = contrastive_score(genotype, images, config, seed=seed, device=device)
+        except torch.cuda.OutOfMemoryError as error: return math.nan, {"error": str(error)}
         losses = [loss if math.isfinite(loss) else None for loss in score.losses]
-        return score.value, {"seconds": score.seconds, "parameters": score.parameters, "losses": losses}
+        return score.value, {"seconds": score.seconds, "parameters": score.parameters, "losses": losses, "device": str(device)}
     with quiet_optuna(), open_study(folder, settings) as study:
         if folder is not None: write_settings(settings | {"origin": images.origin}, folder)
         run_trials(study, space, objective, trials, sampler, seed, progress)
         result = SearchResult(study)
-        if folder is not None: write_result(result, folder)
+        if folder is not None and any(t.state == TrialState.COMPLETE for t in result.trials): write_result(result, folder)
     return result
