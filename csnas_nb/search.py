@@ -329,7 +329,7 @@ def median_random(
     if not first: raise RuntimeError("this search has no random trial with a finite score")
     return trial_genotype(sorted(first, key=lambda t: t.value)[(len(first) - 1) // 2])
 
-# %% ../nbs/04_search.ipynb #c54cb0c0
+# %% ../nbs/04_search.ipynb #1fa0b2de
 def plot_history(
     result:SearchResult, # of any search
 )->Figure: # closed, so that it is shown once
@@ -346,7 +346,7 @@ def plot_history(
     axis.step([k for k, _ in trials], list(accumulate((t.value for _, t in trials), min)), where="post", color="black", lw=1, label="best so far")
     start = next((k for k, t in enumerate(result.trials) if t.user_attrs["proposed_by"] == "tpe"), None)
     if start is not None: axis.axvspan(-0.5, start - 0.5, color="#eeeeee", zorder=0, label="random start")
-    axis.set_xlabel("trial"); axis.set_ylabel("score (contrastive loss)")
+    axis.set_xlabel("trial"); axis.set_ylabel("score (contrastive loss)"); axis.xaxis.get_major_locator().set_params(integer=True)
     figure.legend(fontsize=8, loc="outside right upper")
     plt.close(figure)
     return figure
