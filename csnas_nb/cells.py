@@ -151,7 +151,7 @@ KNOWN_CELLS = {
         _cell("avg_pool_3x3,0 sep_conv_3x3,1 max_pool_3x3,0 sep_conv_7x7,2 sep_conv_7x7,0 avg_pool_3x3,1 max_pool_3x3,0 max_pool_3x3,1 conv_7x1_1x7,0 sep_conv_3x3,5"), (3, 4, 6)),
 }
 
-# %% ../nbs/02_cells.ipynb #b1b63b42
+# %% ../nbs/02_cells.ipynb #59af6719
 def is_written(
     text:str, # a name, a path, or a cell in either written form
 )->bool: # without looking at the disk
@@ -166,7 +166,7 @@ def as_genotype(
     if str(cell) in KNOWN_CELLS: return KNOWN_CELLS[str(cell)]
     text = str(cell).strip()
     if isinstance(cell, Path) or not is_written(text):
-        if not Path(cell).is_file(): raise ValueError(f"no such cell or file: {cell} (known cells: {', '.join(KNOWN_CELLS)})")
+        if not Path(cell).is_file(): raise ValueError(f"no such cell, file or run folder: {cell} (known cells: {', '.join(KNOWN_CELLS)})")
         text = Path(cell).read_text(encoding="utf-8").strip()
     return from_json(text) if text.startswith("{") else from_text(text)
 

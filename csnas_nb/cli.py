@@ -64,7 +64,7 @@ def chosen(
     if name not in presets: raise ValueError(f"no such preset: {name} (there are {', '.join(presets)})")
     return replace(presets[name], **{key: value for key, value in settings.items() if value is not None})
 
-# %% ../nbs/06_cli.ipynb #7b1c6b4b
+# %% ../nbs/06_cli.ipynb #b2cfc43b
 @app.command("search")
 def search_cell(
     data: Annotated[str, typer.Option(help="digits, fashion_mnist, cifar10, cifar100, or a folder of images at any depth.", rich_help_panel=IMAGES)] = "digits",
@@ -92,14 +92,14 @@ def search_cell(
     proposals = chosen(SAMPLERS, sampler, startup=startup)
     check_budget(trials, proposals)
     images = load(data, split=split, size=size, limit=limit, seed=seed, root=root, on_error="skip" if skip_broken else "raise", progress=not quiet)
-    skipped = f", {len(images.skipped)} broken files skipped" if images.skipped else ""
+    skipped = f", broken files skipped: {len(images.skipped)}" if images.skipped else ""
     if not as_json: print(f"{images}: {split} split, no labels read{skipped}")
     result = search(images, trials, config=config, sampler=proposals, space=SearchSpace(nodes), folder=run, seed=seed,
                     device=pick_device(device), progress=not quiet)
     if proposals.kind == "tpe" and not result.proposals: raise RuntimeError("no trial was proposed by TPE: too many failed; see csnas show")
     say(f"{search_summary(result)}\nrun folder: {run}", search_json(result, run), as_json)
 
-# %% ../nbs/06_cli.ipynb #7e416b62
+# %% ../nbs/06_cli.ipynb #ad736e38
 def check_budget(
     trials:int, # asked for
     sampler:Any, # a SamplerConfig
@@ -115,7 +115,8 @@ def search_summary(
     "What a search found, for people (ours)."
     from csnas_nb.cells import to_text
     repeats = sum("repeat_of" in t.user_attrs for t in result.trials)
-    return (f"best cell: {result.genotype.name}, score {result.score:.4f}\n"
+    origin, number = result.best.user_attrs["proposed_by"], result.trials.index(result.best)
+    return (f"best cell: {result.genotype.name}, score {result.score:.4f}, from trial {number} ({'TPE' if origin == 'tpe' else origin})\n"
             f"{len(result.trials)} trials, {result.proposals} proposed by TPE, {repeats} repeats, {sum(t.value is None for t in result.trials)} failed\n"
             f"{to_text(result.genotype)}")
 

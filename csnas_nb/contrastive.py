@@ -168,14 +168,14 @@ class ContrastiveConfig:
         "K, the number of negatives of each image."
         return 2 * (self.batch_size - 1) if self.negatives is None else self.negatives
 
-# %% ../nbs/03_contrastive.ipynb #e5104ba5
+# %% ../nbs/03_contrastive.ipynb #3ddb6988
 def check_config(
     config:"ContrastiveConfig", # any
 )->None: # raises ValueError that names the setting, its value and what is allowed
     "The ranges of the settings (ours)."
-    positive = ("channels", "layers", "epochs", "views", "width", "learning_rate", "temperature", "k")
+    positive = ("channels", "layers", "epochs", "views", "width", "learning_rate", "temperature")
     rules = [(name, getattr(config, name) > 0, "above 0") for name in positive] + [
-        ("batch_size", config.batch_size >= 2, "at least 2"),
+        ("batch_size", config.batch_size >= 2, "at least 2"), ("negatives", config.k >= 1, "at least 1, or None"),
         ("balance", 0 <= config.balance <= 1, "in 0..1"),
         ("bank_weight", 0 <= config.bank_weight < 1, "at least 0 and below 1"),
         ("optimiser", config.optimiser in ("sgd", "adam"), "'sgd' or 'adam'"),

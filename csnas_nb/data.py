@@ -243,7 +243,7 @@ def decode(
         picture = ImageOps.fit(to_rgb(image), (size, size), Image.Resampling.BICUBIC)
     return torch.from_numpy(np.array(picture)).permute(2, 0, 1)
 
-# %% ../nbs/00_data.ipynb #3ec5279f
+# %% ../nbs/00_data.ipynb #866f3308
 def decode_all(
     paths:Sequence[Path], # image files
     size:int, # side of the results in pixels
@@ -264,7 +264,7 @@ def _decode_or_none(path, size, on_error):
     try: return decode(path, size)
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         if on_error == "skip": return None
-        raise ValueError(f"{path} does not decode ({error}); on_error='skip' leaves such files out") from error
+        raise ValueError(f"{path} does not decode ({error}); on_error='skip' (csnas: --skip-broken) leaves such files out") from error
 
 # %% ../nbs/00_data.ipynb #a7b13ecd
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm", ".pbm")
@@ -535,7 +535,7 @@ def load(
     images = replace(images, origin=origin)
     return images if labelled else unlabelled(images)
 
-# %% ../nbs/00_data.ipynb #41dc43cf
+# %% ../nbs/00_data.ipynb #ade9a114
 def load_splits(
     source:str|Path="digits", # one of `DATASETS`, or a folder with one subfolder a class
     *,
@@ -549,6 +549,7 @@ def load_splits(
 )->Splits: # three disjoint labelled sets, normalised alike
     "Images with labels, as `evaluate` takes them: train, valid, test (ours)."
     _check_size(size)
+    if not 0 < valid < 1: raise ValueError(f"valid must be above 0 and below 1, got {valid}")
     entries = catalogue(source, True, root, on_error, progress)
     known = _read(entries, _limited(entries.train, limit, seed), size)
     train, held = (take(known, part) for part in cut(len(known), (1 - valid, valid), seed))

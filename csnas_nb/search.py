@@ -304,7 +304,7 @@ class SearchResult:
         if all(t.state == TrialState.FAIL for t in self.trials): return f"SearchResult({len(self.trials)} trials, none with a finite score)"
         return f"SearchResult({self.genotype.name}, score {self.score:.4f}, {len(self.trials)} trials, {self.proposals} proposed by TPE)"
 
-# %% ../nbs/04_search.ipynb #e55557d7
+# %% ../nbs/04_search.ipynb #130ec9d0
 def trial_genotype(
     trial:FrozenTrial, # of a search
 )->Genotype: # canonical
@@ -324,7 +324,7 @@ def _scalars(details): return {k: v for k, v in details.items() if not isinstanc
 def median_random(
     result:SearchResult, # of a search with at least one random trial
 )->Genotype: # the one in the middle by score, the better of two
-    "The median cell of the random trials: what a search without any idea finds (ours)."
+    "The median cell of the random trials: a typical cell of the space (ours)."
     first = [t for t in result.trials if t.user_attrs["proposed_by"] == "random" and t.state == TrialState.COMPLETE and "repeat_of" not in t.user_attrs]
     if not first: raise RuntimeError("this search has no random trial with a finite score")
     return trial_genotype(sorted(first, key=lambda t: t.value)[(len(first) - 1) // 2])
