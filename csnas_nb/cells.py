@@ -79,7 +79,7 @@ def check_cell(
         raise ValueError(f"{kind}_concat lists different nodes of 2..{last}, got {list(concat)}")
     return edges, concat
 
-# %% ../nbs/02_cells.ipynb #babefa72
+# %% ../nbs/02_cells.ipynb #87b7e173
 def to_json(
     genotype:Genotype, # any
 )->str: # one line
@@ -101,6 +101,7 @@ def from_json(
     except json.JSONDecodeError as error: raise ValueError(f"not JSON: {error}") from error
     return _from_parts(parts if isinstance(parts, dict) else {})
 
+# %% ../nbs/02_cells.ipynb #8fa28f8d
 def _from_parts(parts):
     wanted = {f.name for f in fields(Genotype)}
     if set(parts) != wanted: raise ValueError(f"a genotype has the parts {', '.join(sorted(wanted))}, got {', '.join(map(str, parts)) or 'none'}")

@@ -8,10 +8,9 @@ __all__ = ['log', 'app', 'IMAGES', 'SCORE', 'PROPOSALS', 'TRAINING', 'OUTPUT', '
            'search_json', 'evaluate_cells', 'run_folder', 'evaluation_cells', 'evaluation_origin', 'run_score',
            'report_key', 'read_reports', 'write_evaluation', 'evaluation_json', 'show_cell', 'main']
 
-# %% ../nbs/06_cli.ipynb #3726589d
+# %% ../nbs/06_cli.ipynb #54f5c698
 import json
 import logging
-import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -99,7 +98,7 @@ def search_cell(
     if proposals.kind == "tpe" and not result.proposals: raise RuntimeError("no trial was proposed by TPE: too many failed; see csnas show")
     say(f"{search_summary(result)}\nrun folder: {run}", search_json(result, run), as_json)
 
-# %% ../nbs/06_cli.ipynb #ad736e38
+# %% ../nbs/06_cli.ipynb #36fe2b70
 def check_budget(
     trials:int, # asked for
     sampler:Any, # a SamplerConfig
@@ -109,6 +108,7 @@ def check_budget(
         raise ValueError(f"--trials {trials} leaves TPE no proposal, its first {sampler.startup} trials are random: "
                          "ask for more trials, for a smaller --startup, or for --sampler random")
 
+# %% ../nbs/06_cli.ipynb #134bf3fd
 def search_summary(
     result:Any, # a SearchResult
 )->str: # a few lines
@@ -165,7 +165,7 @@ def evaluate_cells(
     if folder: plot_confusion(rows[0][2]).savefig(folder / "confusion.png", dpi=150)
     say(comparison_table(rows) + (f"\nwritten to {folder}" if folder else ""), evaluation_json(rows, splits, origin, seen), as_json)
 
-# %% ../nbs/06_cli.ipynb #c5c18c2e
+# %% ../nbs/06_cli.ipynb #6b4baa21
 def run_folder(
     target:str, # run folder or cell
 )->Path|None: # None: a cell
@@ -188,6 +188,7 @@ def evaluation_cells(
         cells.append(("median random", median_random(result)) if name == "median-random" else ("known", as_genotype(name)))
     return run, cells
 
+# %% ../nbs/06_cli.ipynb #5f007f0d
 def evaluation_origin(
     run:Path|None, # whose images to take by default
     data:str|None, # other images
@@ -219,7 +220,7 @@ def run_score(
     score = contrastive_score(genotype.canonical, images, ContrastiveConfig(**settings["config"]), seed=settings["seed"], device=device)
     return score.value if score.finite else None
 
-# %% ../nbs/06_cli.ipynb #925c80cd
+# %% ../nbs/06_cli.ipynb #5d99373f
 def report_key(
     genotype:Any, # a Genotype
     recipe:Any, # a Recipe
@@ -238,6 +239,7 @@ def read_reports(
     path = folder / "evaluation.json" if folder else None
     return json.loads(path.read_text(encoding="utf-8"))["reports"] if path and path.is_file() else []
 
+# %% ../nbs/06_cli.ipynb #d8591e9d
 def write_evaluation(
     folder:Path, # made if need be
     data:dict[str, Any], # from `evaluation_json`

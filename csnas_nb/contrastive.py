@@ -200,7 +200,7 @@ def check_fit(
     if config.k > count - 1: raise ValueError(f"{config.k} negatives need at least {config.k + 1} images, got {count}: use more images or fewer negatives")
     if config.batch_size > count: raise ValueError(f"a batch of {config.batch_size} needs as many images, got {count}")
 
-# %% ../nbs/03_contrastive.ipynb #e7a858a0
+# %% ../nbs/03_contrastive.ipynb #3c3fb098
 def train_step(
     model:ContrastiveModel, # in training mode
     bank:MemoryBank, # filled
@@ -216,6 +216,7 @@ def train_step(
     loss = two_term_loss(image_code, views_code, indices, bank, config.k, config.temperature, config.balance)
     return loss.mean(), image_code
 
+# %% ../nbs/03_contrastive.ipynb #3eed644f
 def train_epoch(
     model:ContrastiveModel, # in training mode
     bank:MemoryBank, # filled; updated with every batch
@@ -238,7 +239,7 @@ def train_epoch(
         total += loss.detach()
     return total.item() / len(batches)
 
-# %% ../nbs/03_contrastive.ipynb #c623f0ba
+# %% ../nbs/03_contrastive.ipynb #53d71cac
 def fill_bank(
     model:ContrastiveModel, # in training mode
     bank:MemoryBank, # every image gets its first code
@@ -251,6 +252,7 @@ def fill_bank(
         for indices in order.tensor_split(-(-len(order) // batch_size)):
             bank.update(indices, model.f(model.network(normalise(images.images[indices], images))))
 
+# %% ../nbs/03_contrastive.ipynb #d4948302
 def make_optimiser(
     model:nn.Module, # whose parameters to train
     config:ContrastiveConfig, # kind, learning rate, schedule
@@ -297,7 +299,7 @@ class Pretrained:
     bank: MemoryBank
     score: Score
 
-# %% ../nbs/03_contrastive.ipynb #da47c8df
+# %% ../nbs/03_contrastive.ipynb #f163a8f4
 def pretrain(
     genotype:Genotype, # built exactly as written
     images:ImageSet, # unlabelled; labels are not looked at
@@ -325,6 +327,7 @@ def pretrain(
     parameters = sum(p.numel() for p in network.parameters())
     return Pretrained(model, bank, Score(tuple(losses), time.perf_counter() - start, parameters))
 
+# %% ../nbs/03_contrastive.ipynb #cb5ced37
 def contrastive_score(
     genotype:Genotype, # built exactly as written
     images:ImageSet, # unlabelled; labels are not looked at

@@ -492,7 +492,7 @@ def catalogue(
         raise FileNotFoundError(f"no such folder or data set: {source} (data sets: {', '.join(DATASETS)})")
     return folder_catalogue(Path(source), labelled, on_error, progress)
 
-# %% ../nbs/00_data.ipynb #8fae3c70
+# %% ../nbs/00_data.ipynb #732a97b6
 def _read(entries, positions, size, name=None):
     "The images at `positions` as a set that still carries the labels the catalogue has."
     if len(positions) == 0: raise ValueError(f"{entries.name}: this split holds no images")
@@ -501,6 +501,7 @@ def _read(entries, positions, size, name=None):
     mean, std = channel_statistics(images)
     return ImageSet(images, labels, entries.classes, mean, std, name or entries.name, entries.mirror, skipped)
 
+# %% ../nbs/00_data.ipynb #6184cf8a
 def _limited(positions, limit, seed):
     "At most `limit` of the positions, chosen by seed, in order."
     if limit is None: return positions

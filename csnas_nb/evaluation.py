@@ -7,7 +7,7 @@ __all__ = ['log', 'RECIPES', 'Recipe', 'cutout', 'make_augmentation', 'train_epo
            'train', 'check_trainable', 'make_optimiser', 'Report', 'format_error', 'report_to_dict', 'report_from_dict',
            'evaluate', 'confusion_matrix', 'plot_confusion', 'comparison_table']
 
-# %% ../nbs/05_evaluation.ipynb #eb733c5d
+# %% ../nbs/05_evaluation.ipynb #549f306f
 import copy
 import logging
 import math
@@ -24,7 +24,7 @@ from matplotlib.figure import Figure
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from .cells import Genotype, Network, Size, check_side, network_size, reductions, seeded, to_text
+from .cells import Genotype, Network, Size, check_side, network_size, reductions, seeded
 from .data import ImageSet, Splits, normalise, split, to_device
 
 # %% ../nbs/05_evaluation.ipynb #3c1fa4e1
@@ -238,7 +238,7 @@ class Report:
         "The outcome in one line."
         return f"Report({self.genotype.name}, test error {format_error(self)}, {self.size.parameters:,} parameters)"
 
-# %% ../nbs/05_evaluation.ipynb #61b7d08e
+# %% ../nbs/05_evaluation.ipynb #557e089a
 def format_error(
     report:Report, # of one seed or more
 )->str: # '2.23 % ± 0.16'
@@ -253,6 +253,8 @@ def report_to_dict(
     def plain(x): return None if math.isnan(x) else x
     return {"cell": report.genotype.name, **asdict(report), "valid_errors": [plain(e) for e in report.valid_errors],
             "error": report.error, "spread": plain(report.spread), "broken": report.broken}
+
+# %% ../nbs/05_evaluation.ipynb #e9441e1f
 def report_from_dict(
     data:dict[str, Any], # from `report_to_dict`, perhaps by way of JSON
 )->Report: # the same report

@@ -27,7 +27,7 @@ class ReLUConvBN(nn.Sequential):
         conv = nn.Conv2d(channels_in, channels_out, kernel, stride, kernel // 2, bias=False)
         super().__init__(nn.ReLU(), conv, nn.BatchNorm2d(channels_out))
 
-# %% ../nbs/01_operations.ipynb #a19b7dc6
+# %% ../nbs/01_operations.ipynb #582e8fa9
 def depthwise_pair(
     channels:int, # of input and output
     kernel:int, # side of the kernel, odd
@@ -43,6 +43,7 @@ def depthwise_pair(
         nn.BatchNorm2d(channels),
     )
 
+# %% ../nbs/01_operations.ipynb #9c6ba63c
 class SepConv(nn.Sequential):
     "Depthwise-separable convolution, applied twice, the stride in the first (DARTS)."
     def __init__(
@@ -133,7 +134,7 @@ DARTS_PRIMITIVES = ("none", "max_pool_3x3", "avg_pool_3x3", "skip_connect",
                     "sep_conv_3x3", "sep_conv_5x5", "dil_conv_3x3", "dil_conv_5x5")
 WIDE_PRIMITIVES = (*DARTS_PRIMITIVES, "sep_conv_7x7", "conv_7x1_1x7")
 
-# %% ../nbs/01_operations.ipynb #bbde2f56
+# %% ../nbs/01_operations.ipynb #73ddf091
 @register("none")
 def none(
     channels:int, # of input and output
@@ -158,6 +159,7 @@ def avg_pool_3x3(
     "Mean over 3x3 pixels, padding not counted."
     return nn.AvgPool2d(3, stride, padding=1, count_include_pad=False)
 
+# %% ../nbs/01_operations.ipynb #cd0aeb85
 @register("skip_connect")
 def skip_connect(
     channels:int, # of input and output

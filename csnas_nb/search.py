@@ -71,7 +71,7 @@ class SearchSpace:
         "Number of encodings; several may be writings of one cell."
         return math.prod(len(d.choices) for d in self.distributions.values())
 
-# %% ../nbs/04_search.ipynb #2598d764
+# %% ../nbs/04_search.ipynb #f82cc854
 def decode(
     space:SearchSpace, # whose parameters
     params:dict[str, str], # a value for each of them
@@ -86,6 +86,7 @@ def decode(
         cells += [tuple(edges), tuple(range(2, space.nodes + 2))]
     return Genotype(*cells)
 
+# %% ../nbs/04_search.ipynb #0bd3e314
 def encode(
     space:SearchSpace, # whose parameters
     genotype:Genotype, # with as many nodes, all concatenated, each with two different inputs
@@ -191,7 +192,7 @@ def close_abandoned(
     for number in numbers: study.tell(number, state=TrialState.FAIL)
     return len(numbers)
 
-# %% ../nbs/04_search.ipynb #acad1687
+# %% ../nbs/04_search.ipynb #83a1fc4b
 def propose(
     study:optuna.Study, # of a search
     space:SearchSpace, # to choose from
@@ -209,6 +210,7 @@ def propose(
         study.sampler, origin = _FixedSampler(_unseen_params(space, mine, done)), "unseen"
     return study.ask(fixed_distributions=dict(space.distributions)), origin
 
+# %% ../nbs/04_search.ipynb #86976e93
 class _FixedSampler(RandomSampler):
     "Proposes given values (ours; Optuna's own sampler of this kind is marked experimental)."
     def __init__(self, params):
@@ -304,7 +306,7 @@ class SearchResult:
         if all(t.state == TrialState.FAIL for t in self.trials): return f"SearchResult({len(self.trials)} trials, none with a finite score)"
         return f"SearchResult({self.genotype.name}, score {self.score:.4f}, {len(self.trials)} trials, {self.proposals} proposed by TPE)"
 
-# %% ../nbs/04_search.ipynb #130ec9d0
+# %% ../nbs/04_search.ipynb #94f39578
 def trial_genotype(
     trial:FrozenTrial, # of a search
 )->Genotype: # canonical
@@ -321,6 +323,7 @@ def trial_table(
 
 def _scalars(details): return {k: v for k, v in details.items() if not isinstance(v, (list, dict))}
 
+# %% ../nbs/04_search.ipynb #64c95d3e
 def median_random(
     result:SearchResult, # of a search with at least one random trial
 )->Genotype: # the one in the middle by score, the better of two
@@ -351,7 +354,7 @@ def plot_history(
     plt.close(figure)
     return figure
 
-# %% ../nbs/04_search.ipynb #26079c59
+# %% ../nbs/04_search.ipynb #d1b4ef62
 def search_settings(
     images:ImageSet, # searched on
     config:ContrastiveConfig, # of the score
@@ -365,6 +368,7 @@ def search_settings(
     settings = {"images": data, "config": asdict(config), "space": asdict(space), "sampler": asdict(sampler), "seed": seed}
     return json.loads(json.dumps(settings))
 
+# %% ../nbs/04_search.ipynb #8ab51fb6
 def differences(
     old:dict[str, Any], # settings of a stored search
     new:dict[str, Any], # settings asked for
@@ -388,7 +392,7 @@ def _is_installed(name):
     try: return bool(metadata.version(name))
     except metadata.PackageNotFoundError: return False
 
-# %% ../nbs/04_search.ipynb #e193057a
+# %% ../nbs/04_search.ipynb #341bb70b
 @contextmanager
 def open_study(
     folder:Path|str|None, # run folder, made if need be; None: in memory
@@ -414,6 +418,7 @@ def open_study(
         yield study
     finally: lock.release()
 
+# %% ../nbs/04_search.ipynb #c9d238c0
 @contextmanager
 def whole_database(
     folder:Path|str, # run folder
@@ -429,7 +434,7 @@ def study_storage(
     "Where the trials of a run folder are kept."
     return optuna.storages.RDBStorage(f"sqlite:///{Path(folder) / 'study.db'}", engine_kwargs={"connect_args": {"timeout": 60}})
 
-# %% ../nbs/04_search.ipynb #37c12192
+# %% ../nbs/04_search.ipynb #f8e55e55
 def load_result(
     folder:Path|str, # run folder of an earlier search
 )->SearchResult: # raises FileNotFoundError where there is none
@@ -439,6 +444,7 @@ def load_result(
         with quiet_optuna(), whole_database(folder): return SearchResult(optuna.load_study(study_name="search", storage=study_storage(folder)))
     except KeyError as error: raise FileNotFoundError(f"no search in {folder}: study.db holds no study") from error
 
+# %% ../nbs/04_search.ipynb #a0e891e9
 def write_result(
     result:SearchResult, # at least one trial with a finite score
     folder:Path|str, # run folder
@@ -467,6 +473,7 @@ def read_settings(
     if not path.is_file(): raise FileNotFoundError(f"no search in {folder}: settings.json is missing")
     return json.loads(path.read_text(encoding="utf-8"))
 
+# %% ../nbs/04_search.ipynb #67144f59
 def write_whole(
     path:Path, # of the file
     content:bytes, # all of it
