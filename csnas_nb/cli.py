@@ -5,10 +5,10 @@
 # %% auto #0
 __all__ = ['log', 'app', 'IMAGES', 'SCORE', 'VIEWS', 'PROPOSALS', 'RULES', 'OWN', 'TRAINING', 'OUTPUT', 'Size', 'Limit', 'Root',
            'Skip', 'Device', 'Json', 'Plugin', 'Pick', 'Quiet', 'PROPOSERS', 'INTERRUPTED', 'pick_device', 'say',
-           'chosen', 'load_plugin', 'given_cells', 'search_cell', 'chosen_score', 'chosen_space', 'check_budget',
-           'search_summary', 'states', 'front_table', 'search_json', 'evaluate_cells', 'run_folder', 'evaluation_cells',
-           'picked', 'evaluation_origin', 'run_score', 'run_images', 'report_key', 'read_reports', 'write_evaluation',
-           'evaluation_json', 'rescore_cells', 'none_if_nan', 'pretrain_cell', 'show_cell', 'main']
+           'chosen', 'load_plugin', 'given_cells', 'search_cell', 'chosen_score', 'check_used', 'chosen_space',
+           'check_budget', 'search_summary', 'states', 'front_table', 'search_json', 'evaluate_cells', 'run_folder',
+           'evaluation_cells', 'picked', 'evaluation_origin', 'run_score', 'run_images', 'report_key', 'read_reports',
+           'write_evaluation', 'evaluation_json', 'rescore_cells', 'none_if_nan', 'pretrain_cell', 'show_cell', 'main']
 
 # %% ../nbs/06_cli.ipynb #54f5c698
 import json
@@ -68,7 +68,7 @@ def chosen(
     if name not in presets: raise ValueError(f"no such preset: {name} (there are {', '.join(presets)})")
     return replace(presets[name], **{key: value for key, value in settings.items() if value is not None})
 
-# %% ../nbs/06_cli.ipynb #fb070152
+# %% ../nbs/06_cli.ipynb #ca63e1b7
 def load_plugin(
     path:Path|None, # of a Python file; None: nothing to load
     objective:str|None=None, # name of a function in it
@@ -78,9 +78,10 @@ def load_plugin(
     if path is None and objective is not None: raise ValueError(f"--objective {objective} is looked for in a --plugin file: name one")
     if path is None: return None
     if not path.is_file(): raise FileNotFoundError(f"no such plugin file: {path}")
-    spec = importlib.util.spec_from_file_location(path.stem, path)
+    spec = importlib.util.spec_from_file_location(f"csnas_plugin_{path.stem}", path)
     if spec is None: raise ValueError(f"a plugin is a Python file, its name ending in .py, got {path}")
-    module = importlib.util.module_from_spec(spec)
+    module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
+    sys.path.append(str(path.parent.resolve()))                          # a plugin may import its neighbours
     try: spec.loader.exec_module(module)
     except Exception as error: raise ValueError(f"plugin {path} fails: {type(error).__name__}: {error}") from error
     if objective is not None and not callable(getattr(module, objective, None)): raise ValueError(f"plugin {path} has no function {objective}")
@@ -96,7 +97,7 @@ def given_cells(
     cells = [cell for target in targets for cell in (best_cells(load_result(target), top) if run_folder(target) else [as_genotype(target)])]
     return tuple({cell.digest: cell for cell in cells}.values())
 
-# %% ../nbs/06_cli.ipynb #1048d663
+# %% ../nbs/06_cli.ipynb #8e9d643c
 @app.command("search")
 def search_cell(
     data: Annotated[str, typer.Option(help="digits, fashion_mnist, cifar10, cifar100, or a folder of images at any depth.", rich_help_panel=IMAGES)] = "digits",
@@ -131,7 +132,7 @@ def search_cell(
     gamma_of: Annotated[Optional[str], typer.Option(help="The share of n trials, or of sqrt_n (hyperopt).", rich_help_panel=PROPOSALS)] = None,
     candidates: Annotated[Optional[int], typer.Option(help="Drawn for each proposal.", rich_help_panel=PROPOSALS)] = None,
     multivariate: Annotated[Optional[bool], typer.Option("--multivariate/--univariate", help="Model the choices together, or each by itself.", rich_help_panel=PROPOSALS)] = None,
-    constant_liar: Annotated[Optional[bool], typer.Option("--constant-liar/--no-constant-liar", help="Keep away from cells that other workers score.", rich_help_panel=PROPOSALS)] = None,
+    constant_liar: Annotated[Optional[bool], typer.Option("--constant-liar/--no-constant-liar", help="Keep away from cells that other workers score; of no effect while one process works on a run folder.", rich_help_panel=PROPOSALS)] = None,
     population: Annotated[Optional[int], typer.Option(help="Cells a generation of NSGA-II.", rich_help_panel=PROPOSALS)] = None,
     nodes: Annotated[int, typer.Option(help="Intermediate nodes of a cell, 1 to 7.", rich_help_panel=PROPOSALS)] = 4,
     primitives: Annotated[Optional[str], typer.Option(help="Operations to choose from, separated by commas; by default the eight of DARTS.", rich_help_panel=PROPOSALS)] = None,
@@ -164,16 +165,23 @@ def search_cell(
                        constant_liar=constant_liar, population=population)
     early = chosen(PRUNERS, pruner, percentile=pruner_percentile, startup=pruner_startup, warmup=pruner_warmup)
     options = SearchOptions(early, Limits(max_parameters, max_multiply_adds, count_channels, count_layers), pareto, given_cells(warm_start or [], warm_top))
+    tpe, evolution = proposals.kind == "tpe", proposals.kind == "nsga2"
+    check_used({"startup": startup, "gamma": gamma, "gamma_of": gamma_of, "candidates": candidates, "multivariate": multivariate, "constant_liar": constant_liar, "population": population,
+                "pruner_percentile": pruner_percentile, "pruner_startup": pruner_startup, "pruner_warmup": pruner_warmup, "count_channels": count_channels, "count_layers": count_layers},
+               {**{name: (tpe, "TPE: --sampler quick, paper or univariate") for name in ("startup", "gamma", "gamma_of", "candidates", "multivariate", "constant_liar")},
+                "population": (evolution, "--sampler evolution"), **{name: (pruner != "none", "a --pruner") for name in ("pruner_percentile", "pruner_startup", "pruner_warmup")},
+                **{name: (pareto or max_parameters is not None or max_multiply_adds is not None, "a limit, or --pareto") for name in ("count_channels", "count_layers")}})
     check_budget(trials, proposals)
     images = load(data, split=split, size=size, limit=limit, seed=seed, root=root, on_error="skip" if skip_broken else "raise", progress=not quiet)
     skipped = f", broken files skipped: {len(images.skipped)}" if images.skipped else ""
     if not as_json: print(f"{images}: {split} split, no labels read{skipped}")
     result = search(images, trials, config=config, sampler=proposals, space=chosen_space(nodes, primitives, encoding), options=options, objective=own,
                     folder=run, seed=seed, device=pick_device(device), progress=not quiet)
-    if proposals.random_trials is not None and not result.proposals: raise RuntimeError("the sampler never got to propose: too many trials failed; see csnas show")
+    if proposals.random_trials is not None and not result.proposals:
+        log.warning("the sampler never got to propose from what it had learned: of %d trials %d failed and %d were given up", len(result.trials), states(result, "FAIL"), states(result, "PRUNED"))
     say(f"{search_summary(result)}\nrun folder: {run}", search_json(result, run), as_json)
 
-# %% ../nbs/06_cli.ipynb #20c0e0fc
+# %% ../nbs/06_cli.ipynb #393257a6
 def chosen_score(
     preset:str, # name of a preset of the score
     **settings:Any, # None: as in the preset
@@ -181,8 +189,18 @@ def chosen_score(
     "A preset of the score with some settings changed (ours)."
     from csnas_nb.contrastive import PRESETS
     config = chosen(PRESETS, preset, **settings)
-    if config.loss == "nt_xent" and settings.get("negatives") is not None: raise ValueError("--negatives belongs to a loss with a memory bank; those of nt_xent are the other images of the batch")
+    bank, jigsaw = config.loss != "nt_xent", config.pretext == "jigsaw"
+    check_used(settings, {**{name: (bank, "a loss with a memory bank") for name in ("negatives", "balance", "bank_weight")}, "grid": (jigsaw, "--pretext jigsaw"),
+                          "held_out": (config.response != "training_loss", "--response held_out_loss or retrieval_error")})
     return config
+
+def check_used(
+    settings:dict[str, Any], # options by name; None: not given
+    needs:dict[str, tuple[bool, str]], # by name: is it of use, and what it needs
+)->None: # raises ValueError that names the option and what it needs
+    "No option is taken that would do nothing (ours)."
+    for name, (used, need) in needs.items():
+        if settings.get(name) is not None and not used: raise ValueError(f"--{name.replace('_', '-')} {settings[name]} would do nothing: it needs {need}")
 
 def chosen_space(
     nodes:int, # intermediate nodes
@@ -205,7 +223,7 @@ def check_budget(
         raise ValueError(f"--trials {trials} leaves {name} no proposal, its first {sampler.random_trials} trials are random: "
                          f"ask for more trials, for a smaller {option}, or for --sampler random")
 
-# %% ../nbs/06_cli.ipynb #f8e4c323
+# %% ../nbs/06_cli.ipynb #d0f5255c
 PROPOSERS = {"tpe": "TPE", "nsga2": "NSGA-II", "given": "warm start"}
 
 def search_summary(
@@ -237,7 +255,7 @@ def front_table(
     knee = pick(result, "knee").number if result.front else None
     lines = [f"{'place':>5s} {'cell':15s} {'score':>8s} {'multiply-adds':>14s}"]
     for place, t in enumerate(result.front):
-        lines.append(f"{place:5d} {trial_genotype(t).name:15s} {t.values[0]:8.4f} {t.user_attrs['details']['multiply_adds']:14,d}{'  knee' if t.number == knee else ''}")
+        lines.append(f"{place:5d} {trial_genotype(t).name:15s} {t.values[0]:8.4f} {t.user_attrs['size']['multiply_adds']:14,d}{'  knee' if t.number == knee else ''}")
     return "\n".join(lines)
 
 def search_json(
@@ -247,7 +265,7 @@ def search_json(
     "What a search found, for programs (ours)."
     from csnas_nb.cells import to_json
     from csnas_nb.search import trial_genotype
-    front = [{"cell": trial_genotype(t).name, "score": t.values[0], "multiply_adds": t.user_attrs["details"]["multiply_adds"]} for t in result.front]
+    front = [{"cell": trial_genotype(t).name, "score": t.values[0], "multiply_adds": t.user_attrs["size"]["multiply_adds"]} for t in result.front]
     return {"run": str(run), "cell": result.genotype.name, "score": result.score, "genotype": json.loads(to_json(result.genotype)),
             "trials": len(result.trials), "proposed_by_sampler": result.proposals, "given_up": states(result, "PRUNED"), "failed": states(result, "FAIL"),
             "over_limit": result.over_limit, "front": front}
@@ -417,7 +435,7 @@ def evaluation_json(
     images = {name: len(part) for name, part in zip(("train", "valid", "test"), splits)}
     return {"data": origin, "images": images, "search_saw_test_images": seen, "reports": reports, "versions": versions()}
 
-# %% ../nbs/06_cli.ipynb #0099c6ba
+# %% ../nbs/06_cli.ipynb #658de80f
 @app.command("rescore")
 def rescore_cells(
     run: Annotated[Path, typer.Argument(help="A run folder.")],
@@ -433,7 +451,6 @@ def rescore_cells(
     load_plugin(plugin)
     if seeds < 1: raise ValueError(f"--seeds must be at least 1, got {seeds}")
     result, settings = load_result(run), read_settings(run)
-    if settings["objective"] != "contrastive_score": raise ValueError(f"{run} was searched by {settings['objective']}, which takes no seed: only the label-free score can be rescored")
     new = range(settings["seed"] + 1, settings["seed"] + 1 + seeds)
     stability = rescore(result, run_images(run), ContrastiveConfig(**settings["config"]), top=top, seeds=new, folder=run, device=pick_device(device), progress=not quiet)
     plot_stability(stability).savefig(run / "rescore.png", dpi=150)
@@ -447,7 +464,7 @@ def none_if_nan(
     "A number as JSON has it (ours)."
     return None if value != value else value
 
-# %% ../nbs/06_cli.ipynb #cf612dc6
+# %% ../nbs/06_cli.ipynb #21255b97
 @app.command("pretrain")
 def pretrain_cell(
     target: Annotated[str, typer.Argument(help="A run folder, or a cell: a known name, a file, or DARTS' text form.")],
@@ -455,7 +472,7 @@ def pretrain_cell(
     pick: Pick = "best", plugin: Plugin = None,
     data: Annotated[Optional[str], typer.Option(help="Images; by default those of the run.", rich_help_panel=IMAGES)] = None,
     size: Size = None, limit: Limit = None, root: Root = None, skip_broken: Skip = False,
-    preset: Annotated[str, typer.Option(help="Settings where the target is a cell: quick, simclr, bank or paper.", rich_help_panel=SCORE)] = "quick",
+    preset: Annotated[Optional[str], typer.Option(help="Settings where the target is a cell: quick (the default), simclr, bank or paper.", rich_help_panel=SCORE)] = None,
     epochs: Annotated[Optional[int], typer.Option(help="Passes over the images; by default as for the score.", rich_help_panel=SCORE)] = None,
     channels: Annotated[Optional[int], typer.Option(help="Channels of the network; by default as for the score.", rich_help_panel=SCORE)] = None,
     layers: Annotated[Optional[int], typer.Option(help="Cells of the network; by default as for the score.", rich_help_panel=SCORE)] = None,
@@ -469,8 +486,10 @@ def pretrain_cell(
     load_plugin(plugin)
     run, [(_, genotype)] = evaluation_cells(target, [], pick)
     if run is None and (output is None or data is None): raise ValueError("--output and --data are needed: the target is a cell and not a run folder")
-    base = {preset: ContrastiveConfig(**read_settings(run)["config"])} if run else PRESETS
-    config = chosen(base, preset, epochs=epochs, channels=channels, layers=layers)
+    check_used({"preset": preset, "size": size, "limit": limit, "root": root, "skip_broken": skip_broken or None},
+               {"preset": (run is None, "a cell as the target; a run folder has its own settings"), **{name: (data is not None, "--data; a run folder has its own images") for name in ("size", "limit", "root", "skip_broken")}})
+    presets = {"run": ContrastiveConfig(**read_settings(run)["config"])} if run else PRESETS
+    config = chosen(presets, "run" if run else preset or "quick", epochs=epochs, channels=channels, layers=layers)
     images = run_images(run) if data is None else load(data, size=size, limit=limit, seed=seed, root=root, on_error="skip" if skip_broken else "raise", progress=not quiet)
     path, trained = output or run / "pretrained.safetensors", pretrain(genotype, images, config, seed=seed, device=pick_device(device))
     if not trained.score.finite: raise RuntimeError(f"{genotype.name}: training broke down, nothing is written")

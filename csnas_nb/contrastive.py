@@ -4,12 +4,12 @@
 
 # %% auto #0
 __all__ = ['Loss', 'Response', 'PAPER', 'BANK', 'SIMCLR', 'QUICK', 'PRESETS', 'NCE_FORMS', 'HELD_OUT_MOST', 'CALIBRATION_MOST',
-           'PROBE', 'ContrastiveConfig', 'check_config', 'ContrastiveModel', 'make_pretext', 'two_term_loss',
-           'held_out_count', 'check_fit', 'train_step', 'train_epoch', 'encode', 'fill_bank', 'make_optimiser',
-           'one_cycle', 'Probe', 'make_probe', 'split_probe', 'Examination', 'examine', 'Score', 'Pretrained',
-           'pretrain', 'contrastive_score', 'save_pretrained', 'load_pretrained']
+           'PROBE', 'ContrastiveConfig', 'is_count', 'check_config', 'ContrastiveModel', 'make_pretext',
+           'two_term_loss', 'held_out_count', 'check_fit', 'train_step', 'train_epoch', 'calibrate', 'encode',
+           'fill_bank', 'make_optimiser', 'one_cycle', 'Probe', 'make_probe', 'split_probe', 'Examination', 'examine',
+           'Score', 'Pretrained', 'pretrain', 'contrastive_score', 'save_pretrained', 'load_pretrained']
 
-# %% ../nbs/03_contrastive.ipynb #d259ca6d
+# %% ../nbs/03_contrastive.ipynb #54162b64
 import json
 import math
 import os
@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -67,7 +67,14 @@ class ContrastiveConfig:
         "How many codes head g reads side by side; 0: there is no g."
         return 0 if self.loss == "nt_xent" else self.grid**2 if self.pretext == "jigsaw" else self.views
 
-# %% ../nbs/03_contrastive.ipynb #73399e44
+# %% ../nbs/03_contrastive.ipynb #db6fc821
+def is_count(
+    value:Any, # any
+    least:int=1, # smallest allowed
+)->bool: # False for floats, texts and truth values
+    "Is this a whole number, and not too small? (ours)"
+    return isinstance(value, int) and not isinstance(value, bool) and value >= least
+
 def check_config(
     config:"ContrastiveConfig", # any
 )->None: # raises ValueError that names the setting, its value and what is allowed
@@ -75,12 +82,13 @@ def check_config(
     choices = {"optimiser": ("sgd", "adam"), "schedule": ("constant", "one_cycle"), "loss": ("infonce", "pirl", "nt_xent"),
                "pretext": ("transform", "jigsaw"), "strength": ("light", "strong"), "head": ("linear", "mlp"),
                "response": ("training_loss", "held_out_loss", "retrieval_error")}
-    positive = ("channels", "layers", "epochs", "views", "width", "learning_rate", "temperature")
     rules = [(name, getattr(config, name) in allowed, f"one of {', '.join(allowed)}") for name, allowed in choices.items()] + [
-        (name, getattr(config, name) > 0, "above 0") for name in positive] + [
-        ("batch_size", config.batch_size >= 2, "at least 2"), ("negatives", config.negatives is None or config.negatives >= 1, "at least 1, or None"),
+        (name, is_count(getattr(config, name)), "a whole number above 0") for name in ("channels", "layers", "epochs", "views", "width")] + [
+        (name, math.isfinite(getattr(config, name)) and getattr(config, name) > 0, "above 0 and finite") for name in ("learning_rate", "temperature")] + [
+        ("batch_size", is_count(config.batch_size, 2), "a whole number of at least 2"),
+        ("negatives", config.negatives is None or is_count(config.negatives), "a whole number above 0, or None"),
         ("balance", 0 <= config.balance <= 1, "in 0..1"), ("bank_weight", 0 <= config.bank_weight < 1, "at least 0 and below 1"),
-        ("grid", 2 <= config.grid <= 5, "in 2..5"), ("held_out", 0 < config.held_out <= 0.5, "above 0 and at most 0.5"),
+        ("grid", is_count(config.grid, 2) and config.grid <= 5, "a whole number in 2..5"), ("held_out", 0 < config.held_out <= 0.5, "above 0 and at most 0.5"),
         ("pretext", config.loss != "nt_xent" or config.pretext == "transform", "'transform' with nt_xent, which compares two whole images"),
         ("views", config.pretext == "transform" and config.loss != "nt_xent" or config.views == 1, "1 with nt_xent or a jigsaw")]
     for name, holds, allowed in rules:
@@ -94,7 +102,7 @@ SIMCLR = ContrastiveConfig(epochs=10, batch_size=256)
 QUICK = ContrastiveConfig()
 PRESETS = {"paper": PAPER, "bank": BANK, "simclr": SIMCLR, "quick": QUICK}
 
-# %% ../nbs/03_contrastive.ipynb #f4340ff5
+# %% ../nbs/03_contrastive.ipynb #3925abc2
 class ContrastiveModel(nn.Module):
     "A network with the two heads of the paper: f for an image, g for its views."
     def __init__(
@@ -114,8 +122,8 @@ class ContrastiveModel(nn.Module):
         "(B, 3, H, W) -> codes f (B, D)."
         return self.f(self.network(images))
 
-    def pair(self, image_code: Tensor, changed_codes: Tensor) -> tuple[Tensor, Tensor]:
-        "f(I) (B, D) and the codes of the changed views (B, V, D) -> two codes that should agree, both (B, D)."
+    def pair(self, image_code: Tensor | None, changed_codes: Tensor) -> tuple[Tensor, Tensor]:
+        "f(I) (B, D), not needed without g, and the codes of the changed views (B, V, D) -> two codes that should agree, both (B, D)."
         if self.g is None: return changed_codes[:, 0], changed_codes[:, 1]
         if changed_codes.shape[1] == self.views: return image_code, self.g(changed_codes.flatten(1))
         views = torch.cat([image_code[:, None], changed_codes], dim=1)   # the image itself is one of the P
@@ -224,22 +232,32 @@ def train_epoch(
         total += loss.detach()
     return total.item() / len(batches)
 
-# %% ../nbs/03_contrastive.ipynb #76d71554
+# %% ../nbs/03_contrastive.ipynb #0d1eb8c1
 CALIBRATION_MOST = 512
 
-def encode(
-    model:ContrastiveModel, # comes back in the mode it was in; its running averages are measured anew
+def calibrate(
+    network:Network, # comes back in the mode it was in
     batch:Callable[[Tensor], Tensor], # positions (B,) -> normalised images (B, 3, H, W)
-    count:int, # number of images
+    count:int, # number of images, at least 2
+    batch_size:int, # images a pass
+)->None:
+    "Batch norm's running averages, measured anew on at most 512 of some images (ours)."
+    from torch.optim.swa_utils import update_bn
+    some = torch.arange(0, count, -(-count // CALIBRATION_MOST), device=next(network.parameters()).device)
+    passes = min(-(-len(some) // batch_size), max(1, len(some) // 2))    # at least two images in each
+    update_bn((batch(part) for part in some.tensor_split(passes)), network)
+
+def encode(
+    model:ContrastiveModel, # comes back in the mode it was in, with the averages of these images
+    batch:Callable[[Tensor], Tensor], # positions (B,) -> normalised images (B, 3, H, W)
+    count:int, # number of images, at least 2
     batch_size:int, # images a pass
 )->Tensor: # codes (count, D), without gradients
     "Codes in evaluation mode, with batch norm's averages taken from the images themselves (ours)."
-    from torch.optim.swa_utils import update_bn
-    device, training = next(model.parameters()).device, model.training
-    positions = torch.arange(count, device=device)
-    some = positions[::-(-count // CALIBRATION_MOST)]
-    update_bn((batch(part) for part in some.tensor_split(-(-len(some) // batch_size))), model.network)
+    calibrate(model.network, batch, count, batch_size)
+    training = model.training
     model.eval()
+    positions = torch.arange(count, device=next(model.parameters()).device)
     with torch.no_grad(): codes = torch.cat([model.codes(batch(part)) for part in positions.split(batch_size)])
     model.train(training)
     return codes
@@ -308,7 +326,7 @@ def split_probe(
     if held == 0: return images, take(images, order[:PROBE])
     return take(images, order[held:].sort().values), take(images, order[:held])
 
-# %% ../nbs/03_contrastive.ipynb #03059bb0
+# %% ../nbs/03_contrastive.ipynb #c1f2c0f0
 @dataclass(frozen=True)
 class Examination:
     "What a network's codes are like on a probe."
@@ -327,7 +345,8 @@ def examine(
     flat = probe.changed.flatten(0, 1)
     with seeded(probe.seed), torch.no_grad():
         changed = encode(model, lambda part: flat[part], len(flat), config.batch_size).unflatten(0, (count, views))
-        first, second = model.pair(encode(model, lambda part: probe.image[part], count, config.batch_size), changed)
+        image = None if model.g is None else encode(model, lambda part: probe.image[part], count, config.batch_size)
+        first, second = model.pair(image, changed)
         others = ~torch.eye(count, dtype=torch.bool, device=first.device)
         loss = nce_loss(first, second, first, config.temperature, others).mean().item()
         return Examination(loss, float(retrieval_error(second, first)), alignment(first, second).item(), uniformity(first).item())
@@ -361,7 +380,7 @@ class Pretrained:
     score: Score
     config: ContrastiveConfig = field(default=QUICK)
 
-# %% ../nbs/03_contrastive.ipynb #6e2c0953
+# %% ../nbs/03_contrastive.ipynb #37d99a2c
 def pretrain(
     genotype:Genotype, # built exactly as written
     images:ImageSet, # unlabelled; labels are not looked at
@@ -391,6 +410,7 @@ def pretrain(
             if config.response != "training_loss" or epoch == config.epochs - 1: report = examine(model, probe, config)
             responses.append(_response(config, losses[-1], report))
             if on_epoch: on_epoch(epoch, responses[-1])
+        calibrate(network, lambda part: normalise(train.images[part], train), len(train), config.batch_size)
     return Pretrained(model, bank, _score(network, losses, responses, report, time.perf_counter() - start), config)
 
 # %% ../nbs/03_contrastive.ipynb #2c9a9221

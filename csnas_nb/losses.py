@@ -75,7 +75,7 @@ def ntxent_loss(
     own = torch.cat([exponents.diagonal(count), exponents.diagonal(-count)])
     return (exponents.logsumexp(1) - own).view(2, count).mean(0)
 
-# %% ../nbs/02b_losses.ipynb #978afc97
+# %% ../nbs/02b_losses.ipynb #40e448b5
 class MemoryBank(nn.Module):
     "A bias-corrected moving average of the code of every image (paper)."
     def __init__(
@@ -85,6 +85,7 @@ class MemoryBank(nn.Module):
         weight:float=0.5, # w, share of the past in each update, 0 to below 1
     ):
         super().__init__()
+        if not 0 <= weight < 1: raise ValueError(f"weight must be at least 0 and below 1, got {weight!r}")
         self.weight = weight
         self.register_buffer("average", torch.zeros(count, width))
         self.register_buffer("updates", torch.zeros(count))
@@ -110,6 +111,7 @@ class MemoryBank(nn.Module):
         count:int, # at most the number of images
     )->Tensor: # (count,): positions of different images
         "Random rows of the bank."
+        if count > len(self.average): raise ValueError(f"a bank of {len(self.average)} rows cannot give {count}")
         return torch.randperm(len(self.average), device=self.average.device)[:count]
 
 # %% ../nbs/02b_losses.ipynb #b8379c89

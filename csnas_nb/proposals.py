@@ -6,19 +6,20 @@
 __all__ = ['SAMPLERS', 'PRUNERS', 'SamplerConfig', 'derived_seed', 'make_sampler', 'PrunerConfig', 'make_pruner', 'Limits',
            'SearchOptions']
 
-# %% ../nbs/03b_proposals.ipynb #d381a645
+# %% ../nbs/03b_proposals.ipynb #a9349105
 import math
 import warnings
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from optuna.pruners import BasePruner, NopPruner, PercentilePruner
 from optuna.samplers import BaseSampler, NSGAIISampler, RandomSampler, TPESampler
 
 from .cells import Genotype, Size
+from .contrastive import is_count
 
-# %% ../nbs/03b_proposals.ipynb #56c4423c
+# %% ../nbs/03b_proposals.ipynb #caa86a1d
 @dataclass(frozen=True)
 class SamplerConfig:
     "How cells are proposed; the defaults are the `quick` preset."
@@ -33,9 +34,9 @@ class SamplerConfig:
 
     def __post_init__(self):
         for name, holds, allowed in (
-            ("kind", self.kind in ("tpe", "random", "nsga2"), "'tpe', 'random' or 'nsga2'"), ("startup", self.startup >= 1, "at least 1"),
-            ("gamma", 0 < self.gamma <= 1, "above 0 and at most 1"), ("candidates", self.candidates >= 1, "at least 1"),
-            ("gamma_of", self.gamma_of in ("n", "sqrt_n"), "'n' or 'sqrt_n'"), ("population", self.population >= 2, "at least 2")):
+            ("kind", self.kind in ("tpe", "random", "nsga2"), "'tpe', 'random' or 'nsga2'"), ("startup", is_count(self.startup), "a whole number of at least 1"),
+            ("gamma", 0 < self.gamma <= 1, "above 0 and at most 1"), ("candidates", is_count(self.candidates), "a whole number of at least 1"),
+            ("gamma_of", self.gamma_of in ("n", "sqrt_n"), "'n' or 'sqrt_n'"), ("population", is_count(self.population, 2), "a whole number of at least 2")):
             if not holds: raise ValueError(f"{name} must be {allowed}, got {getattr(self, name)!r}")
 
     @property
@@ -54,32 +55,54 @@ class SamplerConfig:
 SAMPLERS = {"paper": SamplerConfig(startup=20, gamma_of="sqrt_n", multivariate=False), "quick": SamplerConfig(),
             "univariate": SamplerConfig(multivariate=False), "evolution": SamplerConfig(kind="nsga2"), "random": SamplerConfig(kind="random")}
 
-# %% ../nbs/03b_proposals.ipynb #58c80db3
+# %% ../nbs/03b_proposals.ipynb #3088fdf9
 def derived_seed(
     *numbers:int, # whole numbers, at least 0
 )->int: # in 0..2**32-1
     "One seed from several numbers, well mixed (NumPy's SeedSequence)."
     return int(np.random.SeedSequence(numbers).generate_state(1)[0])
 
+class _Given(RandomSampler):
+    "Proposes given values (ours; Optuna's own sampler of this kind is marked experimental)."
+    def __init__(self, given):
+        super().__init__()
+        self.given = given
+
+    def sample_independent(self, study, trial, param_name, param_distribution): return self.given[param_name]
+
 class _Generations(NSGAIISampler):
-    "NSGA-II that meets the parents of a generation in the same order every time; Optuna's own first goes by rank, later by number (ours)."
+    "NSGA-II that meets the parents of a generation in the same order every time, Optuna's own first goes by rank, later by number; and that takes given cells into a generation (ours)."
+    def __init__(self, population, seed, given=None):
+        super().__init__(population_size=population, seed=seed)
+        self.given = given
+
     def select_parent(self, study, generation): return sorted(super().select_parent(study, generation), key=lambda trial: trial.number)
+
+    def sample_relative(self, study, trial, search_space):
+        chosen = super().sample_relative(study, trial, search_space)     # notes the trial's generation, whatever it proposes
+        return chosen if self.given is None else {}
+
+    def sample_independent(self, study, trial, param_name, param_distribution):
+        if self.given is not None: return self.given[param_name]
+        return super().sample_independent(study, trial, param_name, param_distribution)
 
 def make_sampler(
     config:SamplerConfig, # which, and its settings
     seed:int, # of this proposal
     infeasible:int=0, # trials in the study that were never scored, being over a limit
+    given:dict[str, Any]|None=None, # values to propose, by parameter; None: the sampler chooses
 )->BaseSampler: # from Optuna
     "The sampler for one proposal, every setting explicit (Bergstra and others, 2011; Deb and others, 2002; Optuna's implementations)."
+    if config.kind == "nsga2": return _Generations(config.population, seed, given)
+    if given is not None: return _Given(given)
     if config.kind == "random": return RandomSampler(seed=seed)
-    if config.kind == "nsga2": return _Generations(population_size=config.population, seed=seed)
     with warnings.catch_warnings():  # Optuna wants to take `gamma` away in its version 6; this project asks for version 5
         warnings.filterwarnings("ignore", ".*`gamma`.*", FutureWarning)
         return TPESampler(n_startup_trials=config.startup + infeasible, n_ei_candidates=config.candidates,
                           gamma=lambda trials: config.best_count(max(1, trials - infeasible)), multivariate=config.multivariate,
                           group=False, constant_liar=config.constant_liar, seed=seed)
 
-# %% ../nbs/03b_proposals.ipynb #267eca7e
+# %% ../nbs/03b_proposals.ipynb #7901946f
 @dataclass(frozen=True)
 class PrunerConfig:
     "When a cell is given up before its last epoch; the default: never."
@@ -91,7 +114,7 @@ class PrunerConfig:
     def __post_init__(self):
         for name, holds, allowed in (
             ("kind", self.kind in ("none", "percentile"), "'none' or 'percentile'"), ("percentile", 0 < self.percentile < 100, "above 0 and below 100"),
-            ("startup", self.startup >= 1, "at least 1"), ("warmup", self.warmup >= 1, "at least 1")):
+            ("startup", is_count(self.startup), "a whole number of at least 1"), ("warmup", is_count(self.warmup), "a whole number of at least 1")):
             if not holds: raise ValueError(f"{name} must be {allowed}, got {getattr(self, name)!r}")
 
 # %% ../nbs/03b_proposals.ipynb #15919062
@@ -104,7 +127,7 @@ def make_pruner(
     if config.kind == "none": return NopPruner()
     return PercentilePruner(config.percentile, n_startup_trials=config.startup, n_warmup_steps=config.warmup - 1)
 
-# %% ../nbs/03b_proposals.ipynb #2a14f538
+# %% ../nbs/03b_proposals.ipynb #61c91fd0
 @dataclass(frozen=True)
 class Limits:
     "What a cell may cost, checked before it is trained; the default: no limit."
@@ -116,7 +139,7 @@ class Limits:
     def __post_init__(self):
         for name in ("parameters", "multiply_adds", "channels", "layers"):
             value = getattr(self, name)
-            if value is not None and value < 1: raise ValueError(f"{name} must be above 0, or None, got {value!r}")
+            if value is not None and not is_count(value): raise ValueError(f"{name} must be a whole number above 0, or None, got {value!r}")
 
     def excess(
         self,

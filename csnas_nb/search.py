@@ -8,9 +8,11 @@ __all__ = ['log', 'Report', 'Objective', 'MAX_REPEATS', 'MAX_INFEASIBLE', 'ORIGI
            'quiet_optuna', 'SearchResult', 'trial_genotype', 'pick', 'best_cells', 'trial_table', 'median_random',
            'plot_history', 'plot_front', 'search_settings', 'differences', 'versions', 'open_study', 'whole_database',
            'study_storage', 'load_result', 'write_result', 'write_settings', 'read_settings', 'write_whole',
-           'score_objective', 'counted_size', 'search']
+           'score_objective', 'objective_name', 'counted_size', 'search']
 
-# %% ../nbs/04_search.ipynb #407b1033
+# %% ../nbs/04_search.ipynb #a787c514
+import hashlib
+import inspect
 import json
 import logging
 import math
@@ -22,6 +24,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from importlib import metadata
 from itertools import accumulate
+from numbers import Real
 from pathlib import Path
 from typing import Any, Literal
 
@@ -29,7 +32,6 @@ import optuna
 import pandas as pd
 import torch
 from matplotlib.figure import Figure
-from optuna.samplers import RandomSampler
 from optuna.trial import FrozenTrial, TrialState
 from tqdm.auto import tqdm
 
@@ -39,9 +41,9 @@ from .data import ImageSet, unlabelled
 from .proposals import SAMPLERS, Limits, PrunerConfig, SamplerConfig, SearchOptions, derived_seed, make_pruner, make_sampler
 from .space import SearchSpace, decode, encode, random_params
 
-# %% ../nbs/04_search.ipynb #9cf59324
+# %% ../nbs/04_search.ipynb #be9cb510
 log = logging.getLogger(__name__)
-Report = Callable[[int, float], None]
+Report = Callable[..., None]  # report(epoch, value), or report(epoch, value, ask=False) where no epoch is left to save
 Objective = Callable[[Genotype, Report], float | tuple[float, dict[str, Any]]]
 MAX_REPEATS, MAX_INFEASIBLE = 3, 200
 
@@ -74,7 +76,7 @@ def close_abandoned(
     for number in numbers: study.tell(number, state=TrialState.FAIL)
     return len(numbers)
 
-# %% ../nbs/04_search.ipynb #c5c404cf
+# %% ../nbs/04_search.ipynb #2c6084eb
 def propose(
     study:optuna.Study, # of a search
     space:SearchSpace, # to choose from
@@ -85,27 +87,17 @@ def propose(
 )->tuple[optuna.Trial, str]: # the new trial, and who proposed it: 'given', 'random', 'tpe', 'nsga2' or 'unseen'
     "The next trial of a search, which depends only on the seed and the finished trials (ours)."
     mine, last = derived_seed(seed, len(done)), done[-MAX_REPEATS:]
-    study.sampler = make_sampler(sampler, mine, sum(not is_feasible(t) for t in done))
-    origin = sampler.kind if _has_learned(sampler, done) else "random"
-    if len(done) < len(warm_start):
-        study.sampler, origin = _FixedSampler(encode(space, warm_start[len(done)])), "given"
-    elif len(last) == MAX_REPEATS and all("repeat_of" in t.user_attrs for t in last):
-        study.sampler, origin = _FixedSampler(_unseen_params(space, mine, done)), "unseen"
+    given, origin = None, sampler.kind if _has_learned(sampler, done) else "random"
+    if len(done) < len(warm_start): given, origin = encode(space, warm_start[len(done)]), "given"
+    elif len(last) == MAX_REPEATS and all("repeat_of" in t.user_attrs for t in last): given, origin = _unseen_params(space, mine, done), "unseen"
+    study.sampler = make_sampler(sampler, mine, sum(not is_feasible(t) for t in done), given)
     return study.ask(fixed_distributions=dict(space.distributions)), origin
 
-# %% ../nbs/04_search.ipynb #846df0a6
+# %% ../nbs/04_search.ipynb #feef6f67
 def _has_learned(sampler, done):
     "Does the sampler propose from what it has seen, or still at random?"
     states = (TrialState.COMPLETE, TrialState.PRUNED) if sampler.kind == "tpe" else (TrialState.COMPLETE,)
     return sampler.random_trials is not None and sum(is_feasible(t) and t.state in states for t in done) >= sampler.random_trials
-
-class _FixedSampler(RandomSampler):
-    "Proposes given values (ours; Optuna's own sampler of this kind is marked experimental)."
-    def __init__(self, params):
-        super().__init__()
-        self.params = params
-
-    def sample_independent(self, study, trial, param_name, param_distribution): return self.params[param_name]
 
 def _unseen_params(space, seed, done, attempts=1000):
     "A random cell that is in none of the trials, or any random one where a thousand draws find none."
@@ -113,12 +105,13 @@ def _unseen_params(space, seed, done, attempts=1000):
     draws = (random_params(space, derived_seed(seed, k)) for k in range(attempts))
     return next((p for p in draws if decode(space, p).digest not in seen), random_params(space, seed))
 
-# %% ../nbs/04_search.ipynb #eab0499a
+# %% ../nbs/04_search.ipynb #8112c73d
 @dataclass(frozen=True)
 class Outcome:
     "What came of one cell."
     state: TrialState  # COMPLETE, PRUNED (given up, or over a limit) or FAIL
     details: dict[str, Any]  # JSON, to remember
+    size: dict[str, int] = field(default_factory=dict)  # parameters and multiply_adds of the network counted; empty: not counted
     values: tuple[float, ...] = ()  # score, and multiply-adds in a Pareto search; empty unless COMPLETE
     reports: dict[int, float] = field(default_factory=dict)  # by epoch
     excess: dict[str, int] = field(default_factory=dict)  # above each limit; at most 0: within
@@ -128,9 +121,9 @@ def remembered(
 )->Outcome: # as it was
     "The outcome of an earlier trial (ours)."
     values = tuple(trial.values) if trial.state == TrialState.COMPLETE else ()
-    return Outcome(trial.state, trial.user_attrs["details"], values, trial.intermediate_values, trial.user_attrs.get("excess", {}))
+    return Outcome(trial.state, trial.user_attrs["details"], trial.user_attrs["size"], values, trial.intermediate_values, trial.user_attrs["excess"])
 
-# %% ../nbs/04_search.ipynb #74c90258
+# %% ../nbs/04_search.ipynb #cb9e13fe
 def tried(
     trial:optuna.Trial, # running
     genotype:Genotype, # canonical
@@ -140,32 +133,38 @@ def tried(
 )->Outcome: # of a cell that was never scored
     "Check a cell's size, and score it unless it is over a limit (ours)."
     size, reports, start = cost(genotype) if cost else None, {}, time.perf_counter()
-    counts = {"parameters": size.parameters, "multiply_adds": size.multiply_adds} if size else {}
+    counted = {"parameters": size.parameters, "multiply_adds": size.multiply_adds} if size else {}
     excess = options.limits.excess(size) if size else {}
-    if any(amount > 0 for amount in excess.values()): return Outcome(TrialState.PRUNED, counts, excess=excess)
-    def report(epoch, value):
-        reports[epoch] = value
+    if any(amount > 0 for amount in excess.values()): return Outcome(TrialState.PRUNED, {}, counted, excess=excess)
+    def report(epoch, value, ask=True):
+        reports[epoch] = float(value)
         if options.pareto: return
-        trial.report(value, epoch)
-        if trial.should_prune(): raise optuna.TrialPruned
+        trial.report(reports[epoch], epoch)
+        if ask and trial.should_prune(): raise optuna.TrialPruned
     try: answer = objective(genotype, report)
     except optuna.TrialPruned:
-        details = counts | {"responses": list(reports.values()), "seconds": time.perf_counter() - start}
-        return Outcome(TrialState.PRUNED, details, reports=reports, excess=excess)
-    value, details = answer if isinstance(answer, tuple) else (answer, {})
-    values = (float(value), float(size.multiply_adds)) if options.pareto else (float(value),)
+        details = {"responses": list(reports.values()), "seconds": time.perf_counter() - start}
+        return Outcome(TrialState.PRUNED, details, counted, (), reports, excess)
+    value, details = answer if isinstance(answer, tuple) and len(answer) == 2 else (answer, {})
+    if not isinstance(value, Real): raise ValueError(f"an objective returns a number, or a number and a dictionary, got {answer!r}")
     state = TrialState.COMPLETE if math.isfinite(value) else TrialState.FAIL
-    return Outcome(state, details | counts, values if state == TrialState.COMPLETE else (), reports, excess)
+    values = () if state == TrialState.FAIL else (float(value), float(size.multiply_adds)) if options.pareto else (float(value),)
+    return Outcome(state, _plain(details), counted, values, reports, excess)
 
-# %% ../nbs/04_search.ipynb #a7bb0743
+def _plain(details):
+    "Details as JSON gives them back; ValueError where they are no JSON."
+    try: return json.loads(json.dumps(details, allow_nan=False))
+    except (TypeError, ValueError) as error: raise ValueError(f"the details of an objective must be JSON (numbers, texts, lists, dictionaries; no NaN), got {details!r}: {error}") from error
+
+# %% ../nbs/04_search.ipynb #28ebe32c
 def _one_trial(study, space, trial, origin, objective, done, options, cost):
     "Find the outcome of a trial's cell, and tell the study."
     genotype = decode(space, trial.params).canonical
-    earlier = next((t for t in done if t.user_attrs["digest"] == genotype.digest), None)
+    place, earlier = next(((k, t) for k, t in enumerate(done) if t.user_attrs["digest"] == genotype.digest), (None, None))
     outcome = tried(trial, genotype, objective, options, cost) if earlier is None else remembered(earlier)
-    attributes = {"digest": genotype.digest, "genotype": to_json(genotype), "proposed_by": origin, "details": outcome.details, "excess": outcome.excess}
+    attributes = {"digest": genotype.digest, "genotype": to_json(genotype), "proposed_by": origin, "details": outcome.details, "size": outcome.size, "excess": outcome.excess}
     if earlier is not None:
-        attributes["repeat_of"] = earlier.user_attrs.get("repeat_of", earlier.number)
+        attributes["repeat_of"] = place                                          # among the finished trials: Optuna's numbers count the abandoned ones too
         if not options.pareto:
             for epoch, value in outcome.reports.items(): trial.report(value, epoch)
     for name, content in attributes.items(): trial.set_user_attr(name, content)
@@ -200,14 +199,14 @@ def run_trials(
             bar.update(sum(map(is_feasible, done)) - count)
             bar.set_postfix(best=min((t.values[0] for t in done if t.state == TrialState.COMPLETE), default=math.nan))
 
-# %% ../nbs/04_search.ipynb #b9ccfbfe
+# %% ../nbs/04_search.ipynb #31bc04e9
 def _check_not_stuck(done, limits):
     "Raise RuntimeError where the last MAX_INFEASIBLE cells were all over a limit."
     last = done[-MAX_INFEASIBLE:]
     if len(last) < MAX_INFEASIBLE or any(map(is_feasible, last)): return
-    smallest = {name: min(t.user_attrs["details"][name] for t in last) for name in last[0].user_attrs["excess"]}
+    smallest = {name: min(t.user_attrs["size"][name] for t in last) for name in last[0].user_attrs["excess"]}
     told = ", ".join(f"{name} at most {getattr(limits, name):,}, the smallest had {value:,}" for name, value in smallest.items())
-    raise RuntimeError(f"{MAX_INFEASIBLE} cells in a row are over a limit ({told}): allow more; the finished trials are kept")
+    raise RuntimeError(f"{MAX_INFEASIBLE} cells in a row are over a limit ({told}): allow more, in another run folder; a warm start can take the cells of this one")
 
 @contextmanager
 def quiet_optuna() -> Iterator[None]:
@@ -217,7 +216,7 @@ def quiet_optuna() -> Iterator[None]:
     try: yield
     finally: optuna.logging.set_verbosity(before)
 
-# %% ../nbs/04_search.ipynb #a8a91ed7
+# %% ../nbs/04_search.ipynb #c213e2fc
 @dataclass(frozen=True)
 class SearchResult:
     "A finished or continued search: what it found, and every trial on the way."
@@ -262,8 +261,8 @@ class SearchResult:
     @property
     def front(self) -> list[FrozenTrial]:
         "The trials that no other beats in score and in multiply-adds, smallest first; empty where sizes are not known."
-        sized = [t for t in self.complete if "multiply_adds" in t.user_attrs["details"]]
-        ordered = sorted(sized, key=lambda t: (t.user_attrs["details"]["multiply_adds"], t.values[0]))
+        sized = [t for t in self.complete if t.user_attrs["size"]]
+        ordered = sorted(sized, key=lambda t: (t.user_attrs["size"]["multiply_adds"], t.values[0]))
         lowest = accumulate((t.values[0] for t in ordered), min, initial=math.inf)
         return [t for t, before in zip(ordered, lowest) if t.values[0] < before]
 
@@ -273,7 +272,7 @@ class SearchResult:
         proposer = "NSGA-II" if any(t.user_attrs["proposed_by"] == "nsga2" for t in self.trials) else "TPE"
         return f"SearchResult({self.genotype.name}, score {self.score:.4f}, {len(self.trials)} trials, {self.proposals} proposed by {proposer})"
 
-# %% ../nbs/04_search.ipynb #25863ca3
+# %% ../nbs/04_search.ipynb #b38355a5
 def trial_genotype(
     trial:FrozenTrial, # of a search
 )->Genotype: # canonical
@@ -289,7 +288,7 @@ def pick(
     front = result.front
     if isinstance(which, int) and 0 <= which < len(front): return front[which]
     if which != "knee" or not front: raise ValueError(f"which must be 'best', 'knee' or a place on the front, 0..{len(front) - 1}, got {which!r}")
-    values = [(t.values[0], t.user_attrs["details"]["multiply_adds"]) for t in front]
+    values = [(t.values[0], t.user_attrs["size"]["multiply_adds"]) for t in front]
     low, high = [min(v) for v in zip(*values)], [max(v) for v in zip(*values)]
     return min(zip(front, values), key=lambda pair: sum(((v - a) / max(b - a, 1e-12)) ** 2 for v, a, b in zip(pair[1], low, high)))[0]
 
@@ -298,18 +297,21 @@ def best_cells(
     count:int, # at least 1
 )->list[Genotype]: # best first, all different; fewer where there are not so many
     "The cells with the lowest scores (ours)."
+    if count < 1: raise ValueError(f"count must be at least 1, got {count}")
     return [trial_genotype(t) for t in sorted(result.complete, key=lambda t: t.values[0])[:count]]
 
-# %% ../nbs/04_search.ipynb #60d03435
+# %% ../nbs/04_search.ipynb #855f9a4c
 def trial_table(
     result:SearchResult, # of any search
 )->pd.DataFrame: # one row a trial, in order
     "All trials of a search as a table (ours)."
     outcome = {TrialState.COMPLETE: "scored", TrialState.PRUNED: "given up", TrialState.FAIL: "failed"}
-    rows = [{"trial": k, "cell": trial_genotype(t).name, "score": t.values[0] if t.state == TrialState.COMPLETE else None, "outcome": outcome[t.state],
-             "proposed_by": t.user_attrs["proposed_by"], "repeat": "repeat_of" in t.user_attrs, **_scalars(t.user_attrs["details"])}
+    rows = [{**_scalars(t.user_attrs["details"]), **t.user_attrs["size"], "trial": k, "cell": trial_genotype(t).name, "score": t.values[0] if t.state == TrialState.COMPLETE else None, "outcome": outcome[t.state],
+             "proposed_by": t.user_attrs["proposed_by"], "repeat": "repeat_of" in t.user_attrs}
             for k, t in enumerate(result.trials)]
-    return pd.DataFrame(rows)
+    first = ["trial", "cell", "score", "outcome", "proposed_by", "repeat"]
+    table = pd.DataFrame(rows, columns=None if rows else first)
+    return table[first + [name for name in table.columns if name not in first]]
 
 def _scalars(details): return {k: v for k, v in details.items() if not isinstance(v, (list, dict))}
 
@@ -319,7 +321,8 @@ def median_random(
     "The median cell of the random trials: a typical cell of the space, something to compare a winner with (ours)."
     first = [t for t in result.trials if t.user_attrs["proposed_by"] == "random" and t.state != TrialState.FAIL and "repeat_of" not in t.user_attrs]
     if not first: raise RuntimeError("this search has no random trial with a finite score")
-    order = sorted(first, key=lambda t: (t.state == TrialState.PRUNED, t.values[0]))
+    def standing(t): return (0, t.values[0]) if t.state == TrialState.COMPLETE else (1, -len(t.intermediate_values), *t.intermediate_values.values())
+    order = sorted(first, key=standing)                                  # scored ones, then those given up, the longest lived first
     return trial_genotype(order[(len(order) - 1) // 2])
 
 # %% ../nbs/04_search.ipynb #340c6f37
@@ -353,16 +356,16 @@ def _history_styles(origin, colour):
             (True, False): {"s": 18, "marker": "x", "color": colour, "label": f"{origin}, given up"},
             (True, True): {"s": 12, "marker": "+", "color": colour, "label": f"{origin}, given up, a repeat"}}
 
-# %% ../nbs/04_search.ipynb #c0e60442
+# %% ../nbs/04_search.ipynb #3a66ccc9
 def plot_front(
     result:SearchResult, # of a search whose trials know their multiply-adds
 )->Figure: # closed, so that it is shown once
     "Score against multiply-adds of every cell, the front with its places numbered, and its knee, as a matplotlib figure (ours)."
     import matplotlib.pyplot as plt
     figure, axis = plt.subplots(figsize=(7, 3.4), layout="constrained")
-    def point(trial): return trial.user_attrs["details"]["multiply_adds"], trial.values[0]
+    def point(trial): return trial.user_attrs["size"]["multiply_adds"], trial.values[0]
     if not result.front: raise ValueError("no trial of this search has a score and a known size")
-    axis.scatter(*zip(*map(point, (t for t in result.complete if "multiply_adds" in t.user_attrs["details"]))), s=16, color="#999999", label="cells")
+    axis.scatter(*zip(*map(point, (t for t in result.complete if t.user_attrs["size"]))), s=16, color="#999999", label="cells")
     axis.plot(*zip(*map(point, result.front)), "o-", color="#2f6fb0", ms=5, label="front")
     axis.scatter(*point(pick(result, "knee")), s=120, facecolors="none", edgecolors="#b5651d", linewidths=1.5, label="knee")
     for place, trial in enumerate(result.front): axis.annotate(str(place), point(trial), xytext=(4, 5), textcoords="offset points", fontsize=8)
@@ -506,7 +509,7 @@ def write_whole(
     part.write_bytes(content)
     os.replace(part, path)
 
-# %% ../nbs/04_search.ipynb #1b009bbe
+# %% ../nbs/04_search.ipynb #4c79b3f1
 def score_objective(
     images:ImageSet, # unlabelled
     config:ContrastiveConfig, # how a cell is scored
@@ -515,13 +518,24 @@ def score_objective(
 )->Objective: # not finite where a cell does not fit into the GPU's memory
     "The label-free score as an objective of `run_trials` (paper)."
     def objective(genotype, report):
-        try: score = contrastive_score(genotype, images, config, seed=seed, device=device, on_epoch=report)
+        def on_epoch(epoch, response): report(epoch, response, ask=epoch + 1 < config.epochs)
+        try: score = contrastive_score(genotype, images, config, seed=seed, device=device, on_epoch=on_epoch)
         except torch.cuda.OutOfMemoryError as error: return math.nan, {"error": str(error)}
         def plain(values): return [value if math.isfinite(value) else None for value in values]
         alignment, uniformity = plain((score.alignment, score.uniformity))
-        return score.value, {"seconds": score.seconds, "parameters": score.parameters, "alignment": alignment, "uniformity": uniformity,
+        return score.value, {"seconds": score.seconds, "alignment": alignment, "uniformity": uniformity,
                              "losses": plain(score.losses), "responses": plain(score.responses), "device": str(device)}
     return objective
+
+def objective_name(
+    objective:Objective, # a function of one's own
+)->str: # raises ValueError where it has no name
+    "What a search remembers an objective by: its name, and a digest of its source where that can be had (ours)."
+    name = getattr(objective, "__qualname__", None)
+    if name is None: raise ValueError(f"an objective must be a function with a name, so that a continued search can tell it from another, got a {type(objective).__name__}")
+    try: source = inspect.getsource(objective)
+    except (OSError, TypeError): return f"{objective.__module__}.{name}"
+    return f"{objective.__module__}.{name} {hashlib.sha256(source.encode()).hexdigest()[:8]}"
 
 def counted_size(
     images:ImageSet, # whose side decides
@@ -532,7 +546,7 @@ def counted_size(
     channels, layers, side = limits.channels or config.channels, limits.layers or config.layers, tuple(images.images.shape[-2:])
     return lambda genotype: network_size(genotype, channels, layers, side=side)
 
-# %% ../nbs/04_search.ipynb #3f86996b
+# %% ../nbs/04_search.ipynb #8eefb921
 def search(
     images:ImageSet, # unlabelled; labels are dropped first
     trials:int=40, # how many in all, those of an earlier run in the folder included, at least 1
@@ -552,7 +566,7 @@ def search(
     if seed < 0: raise ValueError(f"seed must be at least 0, got {seed}")
     if objective is None: check_fit(config, images)
     for cell in options.warm_start: encode(space, cell)
-    name = "contrastive_score" if objective is None else f"{objective.__module__}.{objective.__qualname__}"
+    name = "contrastive_score" if objective is None else objective_name(objective)
     images = unlabelled(images)
     settings = search_settings(images, config, space, sampler, seed, options, name)
     objective = objective or score_objective(images, config, seed, device)

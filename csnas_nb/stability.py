@@ -23,7 +23,7 @@ from .contrastive import ContrastiveConfig, contrastive_score
 from .data import ImageSet, unlabelled
 from .search import SearchResult, trial_genotype, write_whole
 
-# %% ../nbs/04a_stability.ipynb #230495a4
+# %% ../nbs/04a_stability.ipynb #1f4ac0c5
 @dataclass(frozen=True)
 class Stability:
     "The best cells of a search, scored again."
@@ -34,9 +34,9 @@ class Stability:
 
     @property
     def ranks(self) -> pd.DataFrame:
-        "Places by new score, 1: the lowest; a row a cell, a column a seed; a breakdown is last."
+        "Places by new score, 1: lower than all others; equal scores share the later place, a breakdown is last."
         table = pd.DataFrame(self.scores, index=[cell.name for cell in self.cells], columns=list(self.seeds))
-        return table.rank(method="min", na_option="bottom").astype(int)
+        return table.fillna(math.inf).rank(method="max").astype(int)
 
     @property
     def agreement(self) -> float:
@@ -45,9 +45,9 @@ class Stability:
 
     @property
     def kept(self) -> float:
-        "Mean rank correlation between the order of the search and that of each new seed, -1 to 1."
-        found = pd.Series(range(len(self.cells)), index=self.ranks.index)
-        return float(self.ranks.corrwith(found, method="spearman").mean())
+        "Mean rank correlation between the order of the search and that of each new seed, -1 to 1; NaN where either order is all ties."
+        both = self.ranks.assign(search=self.searched).corr(method="spearman")
+        return float(both["search"].drop("search").mean())
 
     @property
     def first_again(self) -> float:
@@ -55,23 +55,24 @@ class Stability:
         return float((self.ranks.iloc[0] == 1).mean())
 
     @property
-    def lowest_mean(self) -> Genotype:
-        "The cell with the lowest mean of new scores; a breakdown counts as last."
-        return min(zip(self.cells, self.scores), key=lambda pair: np.nan_to_num(np.mean(pair[1]), nan=math.inf))[0]
+    def lowest_mean(self) -> Genotype | None:
+        "The cell with the lowest mean of new scores, a breakdown counting as last; None where every cell broke down."
+        mean, cell = min(((np.mean(row), cell) for cell, row in zip(self.cells, self.scores) if np.isfinite(row).all()), key=lambda pair: pair[0], default=(None, None))
+        return cell
 
 def _mean_correlation(ranks):
     "Mean of Spearman's correlation over all pairs of columns."
     upper = np.triu_indices(ranks.shape[1], 1)
     return float(ranks.corr(method="spearman").to_numpy()[upper].mean()) if len(upper[0]) and len(ranks) > 1 else math.nan
 
-# %% ../nbs/04a_stability.ipynb #3d6df8d1
+# %% ../nbs/04a_stability.ipynb #8642f6f0
 def rescore(
     result:SearchResult, # of a search by the label-free score
     images:ImageSet, # those of the search; labels are dropped
     config:ContrastiveConfig, # that of the search
     *,
     top:int=5, # how many cells, best first, at least 2
-    seeds:Sequence[int]=(1, 2, 3), # other than the search's own, all different
+    seeds:Sequence[int]=(1, 2, 3), # all different; the search's own would give its own scores again
     device:str|torch.device="cpu", # where to train
     folder:Path|str|None=None, # where to keep rescore.json; None: nowhere
     progress:bool=True, # show a bar?
@@ -81,22 +82,26 @@ def rescore(
     if top < 2 or len(best) < 2: raise ValueError(f"an order needs at least two cells: top={top}, and the search has {len(result.complete)} with a score")
     if not seeds or len(set(seeds)) < len(seeds) or min(seeds) < 0: raise ValueError(f"seeds must be different numbers of at least 0, got {list(seeds)}")
     cells, images, path = [trial_genotype(t) for t in best], unlabelled(images), Path(folder) / "rescore.json" if folder else None
-    question = json.loads(json.dumps({"config": asdict(config), "fingerprint": images.fingerprint, "threads": torch.get_num_threads()}))
-    known = _read_scores(path, question)
+    if (name := result.study.user_attrs.get("settings", {}).get("objective", "contrastive_score")) != "contrastive_score":
+        raise ValueError(f"the search had an objective of its own, {name}, which takes no seed: only the label-free score can be scored again")
+    where = {"device": str(device), "threads": torch.get_num_threads(), "torch": torch.__version__}
+    question = json.loads(json.dumps({"config": asdict(config), "fingerprint": images.fingerprint, **where}))
+    answers = _read_answers(path)
+    known = next((answer["scores"] for answer in answers if answer["question"] == question), {})
+    others = [answer for answer in answers if answer["question"] != question]
     todo = [(cell, seed) for cell in cells for seed in seeds if f"{cell.digest} {seed}" not in known]
     for cell, seed in tqdm(todo, desc="rescore", unit="score", disable=not progress):
         value = contrastive_score(cell, images, config, seed=seed, device=device).value
         known[f"{cell.digest} {seed}"] = value if math.isfinite(value) else None
-        if path: write_whole(path, json.dumps({"question": question, "scores": known}, indent=1).encode())
+        if path: write_whole(path, json.dumps([*others, {"question": question, "scores": known}], indent=1).encode())
     def new(cell, seed): return math.nan if known[f"{cell.digest} {seed}"] is None else known[f"{cell.digest} {seed}"]
     return Stability(tuple(cells), tuple(t.values[0] for t in best), tuple(seeds), tuple(tuple(new(cell, seed) for seed in seeds) for cell in cells))
 
-def _read_scores(path, question):
-    "The scores of an earlier `rescore` that asked the same question."
-    stored = json.loads(path.read_text(encoding="utf-8")) if path and path.is_file() else {}
-    return stored.get("scores", {}) if stored.get("question") == question else {}
+def _read_answers(path):
+    "What earlier calls of `rescore` wrote, by question: settings, images and machine."
+    return json.loads(path.read_text(encoding="utf-8")) if path and path.is_file() else []
 
-# %% ../nbs/04a_stability.ipynb #a0221cea
+# %% ../nbs/04a_stability.ipynb #6809eb2d
 def stability_table(
     stability:Stability, # from `rescore`
 )->str: # one line a cell, and what it means
@@ -107,7 +112,8 @@ def stability_table(
         lines.append(f"{cell.name:16s} {old:8.4f} {np.mean(new):9.4f} {spread}  {' '.join(f'{place:2d}' for place in places)}")
     lines.append(f"the winner of the search is first again with {round(stability.first_again * len(stability.seeds))} of {len(stability.seeds)} seeds; "
                  f"rank correlation of the search's order with a new seed's {stability.kept:+.2f}, between new seeds {stability.agreement:+.2f}")
-    return "\n".join(lines + [f"lowest mean of the new scores: {stability.lowest_mean.name}"])
+    lowest = stability.lowest_mean
+    return "\n".join(lines + [f"lowest mean of the new scores: {lowest.name if lowest else 'none, every cell broke down'}"])
 
 def plot_stability(
     stability:Stability, # from `rescore`

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from .data import ImageSet
 
-# %% ../nbs/02a_views.ipynb #41b798ff
+# %% ../nbs/02a_views.ipynb #0b7e03a9
 ViewStrength = Literal["light", "strong"]
 
 def make_views(
@@ -24,7 +24,7 @@ def make_views(
 )->nn.Module: # takes floats (B, 3, H, W) in 0..1 and returns a random view of each; draws from the global generator
     "The random views that suit a set of images (light: CSNAS; strong: SimCLR; grey images: ours)."
     import kornia.augmentation as K
-    if strength not in ("light", "strong"): raise ValueError(f"views must be 'light' or 'strong', got {strength!r}")
+    if strength not in ("light", "strong"): raise ValueError(f"strength must be 'light' or 'strong', got {strength!r}")
     height, width = images.images.shape[-2:]
     steps, strong = [], strength == "strong"
     if strong: steps.append(K.RandomResizedCrop((height, width), scale=(0.5, 1.0), ratio=(0.8, 1.25)))
