@@ -1,7 +1,7 @@
 PYTHON ?= python3
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
-.PHONY: help search test run export lab docs clean
+.PHONY: help search test bench run export lab docs clean
 
 BIN := .venv/bin
 INSTALLED := .venv/.installed
@@ -31,6 +31,9 @@ export: $(INSTALLED) ## write badges, csnas_nb/, pyproject.toml and README.md fr
 	@$(NOTEBOOKS) stamp
 	@$(NOTEBOOKS) export
 	@$(NOTEBOOKS) readme
+
+bench: $(INSTALLED) ## measure the package against plain PyTorch, about ten minutes
+	$(BIN)/python benchmarks/speed.py
 
 run: $(INSTALLED) ## export, then execute the default tier in place (slow cells keep their outputs)
 	@$(NOTEBOOKS) stamp

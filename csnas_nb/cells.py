@@ -4,10 +4,11 @@
 
 # %% auto #0
 __all__ = ['Edge', 'KNOWN_CELLS', 'OPERATION_COLOURS', 'Genotype', 'check_cell', 'to_json', 'to_text', 'from_json', 'from_text',
-           'is_written', 'as_genotype', 'canonical_cell', 'live_nodes', 'draw_cell', 'draw_genotype', 'seeded', 'Cell',
-           'reductions', 'smallest_side', 'check_side', 'cell_plan', 'AuxiliaryHead', 'Network', 'Size', 'network_size']
+           'is_written', 'as_genotype', 'canonical_cell', 'live_nodes', 'draw_cell', 'draw_genotype', 'seeded', 'Node',
+           'Cell', 'reductions', 'smallest_side', 'check_side', 'cell_plan', 'AuxiliaryHead', 'Network', 'Size',
+           'network_size']
 
-# %% ../nbs/02_cells.ipynb #a56628c3
+# %% ../nbs/02_cells.ipynb #c7010d36
 import ast
 import hashlib
 import json
@@ -23,7 +24,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor, nn
 
-from .operations import FactorizedReduce, ReLUConvBN, build, check_operation
+from .fast import MapNorm, channels_last, in_order, mean_pixels
+from .operations import FactorizedReduce, ReLUConvBN, Zero, build, check_operation
 
 # %% ../nbs/02_cells.ipynb #71a71e56
 Edge = tuple[str, int]  # an operation's name and the number of the node that it is applied to
@@ -284,7 +286,19 @@ def seeded(
         torch.manual_seed(seed)
         yield
 
-# %% ../nbs/02_cells.ipynb #ba746acc
+# %% ../nbs/02_cells.ipynb #ab40aace
+class Node:
+    "A map and its ReLU, which is computed once however many operations ask for it (ours)."
+    def __init__(
+        self,
+        map:Tensor, # (N, C, H, W)
+    ): self.map = in_order(map)
+
+    @cached_property
+    def rectified(self) -> Tensor:
+        "(N, C, H, W), at least 0."
+        return torch.relu(self.map)
+
 class Cell(nn.Module):
     "One cell of a network (DARTS)."
     def __init__(
@@ -302,17 +316,32 @@ class Cell(nn.Module):
         self.older = FactorizedReduce(older, channels) if older_stride == 2 else ReLUConvBN(older, channels)
         self.newer = ReLUConvBN(newer, channels)
         self.operations = nn.ModuleList(build(op, channels, stride if i < 2 else 1) for op, i in self.edges)
+        self.needed = live_nodes(self.edges, self.concat)
 
     def forward(self, older: Tensor, newer: Tensor, drop_path: float = 0.0) -> Tensor:
         "(N, C0, H, W), (N, C1, H, W) -> (N, channels * len(concat), H/stride, W/stride)."
-        states = [self.older(older), self.newer(newer)]
-        for k in range(0, len(self.edges), 2):
-            states.append(self._edge(k, states, drop_path) + self._edge(k + 1, states, drop_path))
-        return torch.cat([states[n] for n in self.concat], dim=1)
+        return torch.cat([node.map for node in self._nodes(self.older(older), self.newer(newer), drop_path)], dim=1)
 
-    def _edge(self, k, states, drop_path):
-        "Edge number `k` applied to its input, under drop path while training."
-        operation, out = self.operations[k], self.operations[k](states[self.edges[k][1]])
+    def after(self, older: list[Node], newer: list[Node], drop_path: float = 0.0) -> list[Node]:
+        "The same for the output nodes of two cells, not yet concatenated; returns this cell's."
+        older, newer = (enter.after_relu(*(node.rectified for node in nodes)) for enter, nodes in ((self.older, older), (self.newer, newer)))
+        return self._nodes(older, newer, drop_path)
+
+    def _nodes(self, older, newer, drop_path):
+        "The output nodes; dead ones are left out."
+        nodes = {0: Node(older), 1: Node(newer)}
+        for number in sorted(self.needed):
+            first, second = (self._edge(k, nodes, drop_path) for k in (2 * number - 4, 2 * number - 3))
+            if first is None and second is None: first = self.operations[2 * number - 4](nodes[self.edges[2 * number - 4][1]].map)
+            nodes[number] = Node(first + second if first is not None and second is not None else second if first is None else first)
+        return [nodes[number] for number in self.concat]
+
+    def _edge(self, k, nodes, drop_path):
+        "Edge number `k` applied to its input, under drop path while training; None for `none`, whose zeros need no adding."
+        operation = self.operations[k]
+        if isinstance(operation, Zero): return None
+        node = nodes[self.edges[k][1]]
+        out = operation.after_relu(node.rectified) if hasattr(operation, "after_relu") else operation(node.map)
         if not (self.training and drop_path > 0) or isinstance(operation, nn.Identity): return out
         from torchvision.ops import stochastic_depth
         return stochastic_depth(out, drop_path, mode="row")
@@ -381,7 +410,7 @@ class AuxiliaryHead(nn.Module):
         pooled = nn.functional.avg_pool2d(x, 5, stride=3) if exact else nn.functional.adaptive_avg_pool2d(x, 2)
         return self.classify(self.layers(pooled).flatten(1))
 
-# %% ../nbs/02_cells.ipynb #6abe85fc
+# %% ../nbs/02_cells.ipynb #2d33715e
 class Network(nn.Module):
     "Cells stacked behind the CIFAR stem: features, or logits where there are classes (DARTS)."
     def __init__(
@@ -403,7 +432,7 @@ class Network(nn.Module):
         widths = [step["channels"] * len(step["concat"]) for step in plan]
         self.features_width, self.middle = widths[-1], reductions(layers)[-1]
         with seeded(seed):
-            self.stem = nn.Sequential(nn.Conv2d(3, 3 * channels, 3, padding=1, bias=False), nn.BatchNorm2d(3 * channels))
+            self.stem = nn.Sequential(nn.Conv2d(3, 3 * channels, 3, padding=1, bias=False), MapNorm(3 * channels))
             self.cells = nn.ModuleList(Cell(**step) for step in plan)
             self.classify = nn.Linear(widths[-1], classes) if classes else None
             self.auxiliary = AuxiliaryHead(widths[self.middle], classes) if auxiliary else None
@@ -411,14 +440,17 @@ class Network(nn.Module):
     def forward(self, x: Tensor) -> Tensor | tuple[Tensor, Tensor]:
         "(N, 3, H, W) -> features (N, width) or logits (N, classes); logits and auxiliary logits while training with that head."
         check_side(*x.shape[-2:], self.layers)
-        maps = [self.stem(x)] * 2
-        for cell in self.cells: maps.append(cell(maps[-2], maps[-1], self.drop_path))
-        features = maps[-1].mean((2, 3))
+        older = newer = [Node(self.stem(channels_last(x)))]
+        for position, cell in enumerate(self.cells):
+            older, newer = newer, cell.after(older, newer, self.drop_path)
+            if position == self.middle: middle = newer
+        features = torch.cat([mean_pixels(node.map) for node in newer], dim=1)
         if self.classify is None: return features
         logits = self.classify(features)
-        return (logits, self.auxiliary(maps[self.middle + 2])) if self.training and self.auxiliary is not None else logits
+        if not self.training or self.auxiliary is None: return logits
+        return logits, self.auxiliary(torch.cat([node.map for node in middle], dim=1))
 
-# %% ../nbs/02_cells.ipynb #def5bda2
+# %% ../nbs/02_cells.ipynb #b5f21b55
 @dataclass(frozen=True)
 class Size:
     "How large a network is (rule: see `network_size`)."
@@ -438,6 +470,7 @@ def network_size(
     from torch.utils.flop_counter import FlopCounterMode
     height, width = (side, side) if isinstance(side, int) else side
     with torch.device("meta"): network, image = Network(genotype, channels, layers, classes, auxiliary), torch.empty(1, 3, height, width)
+    for cell in network.cells: cell.needed = range(2, len(cell.edges) // 2 + 2)          # published counts include dead nodes
     with FlopCounterMode(display=False) as counter, torch.no_grad(): network.eval()(image)
     head = sum(p.numel() for p in network.auxiliary.parameters()) if auxiliary else 0
     return Size(sum(p.numel() for p in network.parameters()) - head, counter.get_total_flops() // 2, head)

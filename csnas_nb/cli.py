@@ -39,12 +39,14 @@ Plugin = Annotated[Optional[Path], typer.Option(help="Python file to run first: 
 Pick = Annotated[str, typer.Option(help="Which cell of a run: best (score), knee (of the front), or a place on the front, 0: smallest.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.", rich_help_panel=OUTPUT)]
 
-# %% ../nbs/06_cli.ipynb #ba37ddd3
+# %% ../nbs/06_cli.ipynb #35516089
 def pick_device(
     name:str, # 'auto', or a name that PyTorch knows
 )->str: # a device of this machine
-    "The device to compute on: with 'auto' a GPU if there is one (ours)."
+    "The device to compute on, with 'auto' a GPU if there is one; the allocator is told to keep freed memory (ours)."
     import torch
+    from csnas_nb.fast import keep_freed_memory
+    keep_freed_memory()
     if name == "auto": return "cuda" if torch.cuda.is_available() else "cpu"
     try: torch.zeros(1, device=name)
     except (RuntimeError, AssertionError) as error: raise ValueError(f"device {name!r} cannot be used here: {str(error).splitlines()[0]}") from error
@@ -97,7 +99,7 @@ def given_cells(
     cells = [cell for target in targets for cell in (best_cells(load_result(target), top) if run_folder(target) else [as_genotype(target)])]
     return tuple({cell.digest: cell for cell in cells}.values())
 
-# %% ../nbs/06_cli.ipynb #8e9d643c
+# %% ../nbs/06_cli.ipynb #a29d3d93
 @app.command("search")
 def search_cell(
     data: Annotated[str, typer.Option(help="digits, fashion_mnist, cifar10, cifar100, or a folder of images at any depth.", rich_help_panel=IMAGES)] = "digits",
@@ -138,7 +140,7 @@ def search_cell(
     primitives: Annotated[Optional[str], typer.Option(help="Operations to choose from, separated by commas; by default the eight of DARTS.", rich_help_panel=PROPOSALS)] = None,
     encoding: Annotated[str, typer.Option(help="How a cell is written as choices: pairs, strengths (the paper's, mended) or released (for comparison).", rich_help_panel=PROPOSALS)] = "pairs",
     warm_start: Annotated[Optional[list[str]], typer.Option(help="Score this cell first: a name, a file, or a run folder for its best ones; may be repeated.", rich_help_panel=PROPOSALS)] = None,
-    warm_top: Annotated[int, typer.Option(help="How many cells of each run folder of a warm start.", rich_help_panel=PROPOSALS)] = 5,
+    warm_top: Annotated[Optional[int], typer.Option(help="How many cells of each run folder of a warm start; 5 where not given.", rich_help_panel=PROPOSALS)] = None,
     pruner: Annotated[str, typer.Option(help="Give cells up after an epoch: none or median.", rich_help_panel=RULES)] = "none",
     pruner_percentile: Annotated[Optional[float], typer.Option(help="A cell goes on while among the best so many percent.", rich_help_panel=RULES)] = None,
     pruner_startup: Annotated[Optional[int], typer.Option(help="Complete trials before any cell is given up.", rich_help_panel=RULES)] = None,
@@ -164,13 +166,14 @@ def search_cell(
     proposals = chosen(SAMPLERS, sampler, startup=startup, gamma=gamma, gamma_of=gamma_of, candidates=candidates, multivariate=multivariate,
                        constant_liar=constant_liar, population=population)
     early = chosen(PRUNERS, pruner, percentile=pruner_percentile, startup=pruner_startup, warmup=pruner_warmup)
-    options = SearchOptions(early, Limits(max_parameters, max_multiply_adds, count_channels, count_layers), pareto, given_cells(warm_start or [], warm_top))
+    options = SearchOptions(early, Limits(max_parameters, max_multiply_adds, count_channels, count_layers), pareto, given_cells(warm_start or [], 5 if warm_top is None else warm_top))
     tpe, evolution = proposals.kind == "tpe", proposals.kind == "nsga2"
     check_used({"startup": startup, "gamma": gamma, "gamma_of": gamma_of, "candidates": candidates, "multivariate": multivariate, "constant_liar": constant_liar, "population": population,
-                "pruner_percentile": pruner_percentile, "pruner_startup": pruner_startup, "pruner_warmup": pruner_warmup, "count_channels": count_channels, "count_layers": count_layers},
+                "pruner_percentile": pruner_percentile, "pruner_startup": pruner_startup, "pruner_warmup": pruner_warmup, "count_channels": count_channels, "count_layers": count_layers, "warm_top": warm_top},
                {**{name: (tpe, "TPE: --sampler quick, paper or univariate") for name in ("startup", "gamma", "gamma_of", "candidates", "multivariate", "constant_liar")},
                 "population": (evolution, "--sampler evolution"), **{name: (pruner != "none", "a --pruner") for name in ("pruner_percentile", "pruner_startup", "pruner_warmup")},
-                **{name: (pareto or max_parameters is not None or max_multiply_adds is not None, "a limit, or --pareto") for name in ("count_channels", "count_layers")}})
+                **{name: (pareto or max_parameters is not None or max_multiply_adds is not None, "a limit, or --pareto") for name in ("count_channels", "count_layers")},
+                "warm_top": (any(map(run_folder, warm_start or [])), "a --warm-start from a run folder")})
     check_budget(trials, proposals)
     images = load(data, split=split, size=size, limit=limit, seed=seed, root=root, on_error="skip" if skip_broken else "raise", progress=not quiet)
     skipped = f", broken files skipped: {len(images.skipped)}" if images.skipped else ""

@@ -10,7 +10,7 @@ __all__ = ['log', 'Report', 'Objective', 'MAX_REPEATS', 'MAX_INFEASIBLE', 'ORIGI
            'study_storage', 'load_result', 'write_result', 'write_settings', 'read_settings', 'write_whole',
            'score_objective', 'objective_name', 'counted_size', 'search']
 
-# %% ../nbs/04_search.ipynb #a787c514
+# %% ../nbs/04_search.ipynb #35dfbe65
 import hashlib
 import inspect
 import json
@@ -38,7 +38,7 @@ from tqdm.auto import tqdm
 from .cells import Genotype, Size, draw_genotype, from_json, network_size, to_json
 from .contrastive import QUICK, ContrastiveConfig, check_fit, contrastive_score
 from .data import ImageSet, unlabelled
-from .proposals import SAMPLERS, Limits, PrunerConfig, SamplerConfig, SearchOptions, derived_seed, make_pruner, make_sampler
+from .proposals import SAMPLERS, Limits, SamplerConfig, SearchOptions, derived_seed, make_pruner, make_sampler
 from .space import SearchSpace, decode, encode, random_params
 
 # %% ../nbs/04_search.ipynb #be9cb510
@@ -509,7 +509,7 @@ def write_whole(
     part.write_bytes(content)
     os.replace(part, path)
 
-# %% ../nbs/04_search.ipynb #4c79b3f1
+# %% ../nbs/04_search.ipynb #58a94fd5
 def score_objective(
     images:ImageSet, # unlabelled
     config:ContrastiveConfig, # how a cell is scored
@@ -523,7 +523,7 @@ def score_objective(
         except torch.cuda.OutOfMemoryError as error: return math.nan, {"error": str(error)}
         def plain(values): return [value if math.isfinite(value) else None for value in values]
         alignment, uniformity = plain((score.alignment, score.uniformity))
-        return score.value, {"seconds": score.seconds, "alignment": alignment, "uniformity": uniformity,
+        return score.value, {"seconds": score.seconds, "memory": score.memory, "alignment": alignment, "uniformity": uniformity,
                              "losses": plain(score.losses), "responses": plain(score.responses), "device": str(device)}
     return objective
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from .data import ImageSet
 
-# %% ../nbs/02a_views.ipynb #0b7e03a9
+# %% ../nbs/02a_views.ipynb #e5d70f4a
 ViewStrength = Literal["light", "strong"]
 
 def make_views(
@@ -27,7 +27,7 @@ def make_views(
     if strength not in ("light", "strong"): raise ValueError(f"strength must be 'light' or 'strong', got {strength!r}")
     height, width = images.images.shape[-2:]
     steps, strong = [], strength == "strong"
-    if strong: steps.append(K.RandomResizedCrop((height, width), scale=(0.5, 1.0), ratio=(0.8, 1.25)))
+    if strong: steps.append(K.RandomResizedCrop((height, width), scale=(0.5, 1.0), ratio=(0.8, 1.25), cropping_mode="resample"))
     if images.grey: steps.append(K.RandomAffine(15, translate=(0.1, 0.1), scale=(0.9, 1.1)))
     if images.mirror: steps.append(K.RandomHorizontalFlip())
     if strong and not images.grey: steps.append(K.ColorJitter(0.4, 0.4, 0.4, 0.1, p=0.8))

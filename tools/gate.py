@@ -125,6 +125,11 @@ def check_wheel(copy: Path) -> None:
         call([programs / "csnas", "--help"], away)
 
 
+def check_numbers(copy: Path) -> None:
+    "The networks give the numbers of plain PyTorch, forwards and backwards."
+    print(call([sys.executable, copy / "benchmarks" / "equal.py"], copy, PYTHONPATH=str(copy)), end="")
+
+
 def made(name: str, check: Callable[..., None], *args: object) -> bool:
     "Make one check of the whole project and print its line; say whether it held."
     start, problem = time.perf_counter(), None
@@ -154,6 +159,7 @@ def check_copy(copy: Path, problems: dict[Path, list[str]], workers: int) -> boo
         made("README.md", check_readme, copy),
         made("docs/", check_docs, copy),
         made("wheel", check_wheel, copy),
+        made("same numbers as plain PyTorch", check_numbers, copy),
     ]
     test_notebooks(copy, problems, workers)
     return all(held)

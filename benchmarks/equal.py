@@ -1,0 +1,77 @@
+"""Does `csnas_nb` give the plain network's numbers? `python benchmarks/equal.py`
+
+For every known cell and 50 random ones, at an even and an odd side: features and all gradients, in double precision,
+against `plain.py` with the same weights. Once with the thresholds of `csnas_nb.fast` as they are, and once at zero, so that
+the ways meant for middling and large maps are taken too. Then once more in single precision, where only rounding may differ.
+"""
+from __future__ import annotations
+
+import argparse
+
+import plain
+import torch
+
+from csnas_nb import fast
+from csnas_nb.cells import KNOWN_CELLS, Genotype, Network
+from csnas_nb.operations import WIDE_PRIMITIVES
+from csnas_nb.space import SearchSpace, decode, random_params
+
+CHANNELS, LAYERS, IMAGES = 4, 5, 3
+SIDES = ((8, 8), (13, 9))
+
+
+def random_cells(count: int) -> dict[str, Genotype]:
+    "Cells of 3 to 5 nodes from all ten primitives, always the same ones."
+    spaces = [SearchSpace(nodes=nodes, primitives=WIDE_PRIMITIVES) for nodes in (3, 4, 5)]
+    return {f"random {k}": decode(spaces[k % 3], random_params(spaces[k % 3], seed=k)) for k in range(count)}
+
+
+def difference(genotype: Genotype, sides: tuple[int, int], kind: torch.dtype, seed: int = 0) -> tuple[float, float]:
+    "Largest difference of the features, and of all gradients taken as one vector; both as shares of its length."
+    ours = Network(genotype, CHANNELS, LAYERS, seed=seed).to(kind)
+    theirs = plain.Network(genotype, CHANNELS, LAYERS).to(kind)
+    pairs = plain.same_weights(theirs, ours)
+    random_numbers = torch.Generator().manual_seed(seed)
+    x = torch.randn(IMAGES, 3, *sides, generator=random_numbers).to(kind)
+    inputs = [x.clone().requires_grad_(), x.clone().requires_grad_()]
+    out, expected = ours(inputs[0]), theirs(inputs[1])
+    gradient = torch.randn(out.shape, generator=random_numbers).to(kind)
+    parameters = [(own, their) for their, own in pairs]
+    gradients = []
+    for result, leaves in zip((out, expected), zip(inputs, *parameters)):
+        found = torch.autograd.grad(result, leaves, gradient, allow_unused=True)  # None behind a dead node or `none`: a zero
+        gradients.append(torch.cat([(torch.zeros_like(leaf) if g is None else g).flatten() for g, leaf in zip(found, leaves)]))
+    own, their = gradients
+    return ((out - expected).norm() / expected.norm()).item(), ((own - their).norm() / their.norm()).item()
+
+
+def worst(cells: dict[str, Genotype], kind: torch.dtype, tolerance: float) -> tuple[float, float]:
+    "The largest differences over cells and sides; raises AssertionError above the tolerance."
+    found = {}
+    for name, genotype in cells.items():
+        for sides in SIDES:
+            found[name, sides] = difference(genotype, sides, kind)
+            assert max(found[name, sides]) <= tolerance, f"{name} at {sides} differs by {found[name, sides]} of {tolerance}"
+    return max(features for features, _ in found.values()), max(gradients for _, gradients in found.values())
+
+
+def main() -> None:
+    "Compare, print one line for each setting, fail where numbers differ."
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--random", type=int, default=50, help="number of random cells")
+    cells = KNOWN_CELLS | random_cells(parser.parse_args().random)
+    names = ("SMALL_PIXELS", "LARGE", "PARTS_FROM")
+    usual = tuple(getattr(fast, name) for name in names)
+    for name, thresholds, kind, tolerance in (
+        ("double, ways of small maps", usual, torch.float64, 1e-10), ("double, of middling ones", (0, *usual[1:]), torch.float64, 1e-10),
+        ("double, of large ones", (0, 0, 0), torch.float64, 1e-10), ("single, of small ones", usual, torch.float32, 2e-3),
+        ("single, of large ones", (0, 0, 0), torch.float32, 2e-3),
+    ):
+        for setting, value in zip(names, thresholds):
+            setattr(fast, setting, value)
+        features, gradients = worst(cells, kind, tolerance)
+        print(f"{name:28s} {len(cells)} cells, {len(SIDES)} sizes: features differ by {features:.1e}, gradients by {gradients:.1e}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
