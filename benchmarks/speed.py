@@ -11,6 +11,7 @@ import os
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -20,6 +21,7 @@ import numpy as np
 import plain
 import torch
 from PIL import Image
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from csnas_nb import fast
 from csnas_nb.cells import KNOWN_CELLS, Genotype, Network, network_size, seeded
@@ -236,6 +238,21 @@ def run_steps(keep: bool) -> None:
     print(1e3 * median(seconds[4:]), median(faults[4:]))
 
 
+def run_score(name: str) -> None:
+    "Score one cell for an epoch of `quick`; print megabytes at the peak. (What `peaks` starts.)"
+    print(contrastive_score(CELLS[name], load("digits"), ContrastiveConfig(epochs=1)).memory / 2**20)
+
+
+def peaks() -> dict[str, float]:
+    "Peak memory of a new process that scores a cell by `quick`, in megabytes."
+    found = {}
+    for name in CELLS:
+        command = [sys.executable, __file__, "--run-score", name]
+        found[name] = float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+        print(f"peak memory of a process that scores {name:9s} by quick {found[name]:6.0f} MB", flush=True)
+    return found
+
+
 def page_faults(repeats: int = 3) -> dict[str, list[float]]:
     "Milliseconds and page faults of a step of s5, with glibc as it is and told to keep freed memory; processes in turn."
     found: dict[str, list[list[float]]] = {"as it is": [], "keep": []}
@@ -283,6 +300,41 @@ def share_of_rate(row: Row, rate: float) -> tuple[float, float]:
     return work / median(row.plain) / rate, work / median(row.ours) / rate
 
 
+KINDS = {  # PyTorch's operations by what they do
+    "convolution": "forward: convolutions, products", "mm": "forward: convolutions, products", "bmm": "forward: convolutions, products",
+    "convolution_backward": "backward of convolutions", "native_batch_norm": "batch norm", "native_batch_norm_backward": "batch norm",
+    "relu": "ReLU", "relu_": "ReLU", "threshold_backward": "ReLU"}
+COPIES = ("clone", "copy_", "cat", "constant_pad_nd", "new_zeros", "zeros", "slice_backward", "select_backward", "add", "add_", "fill_", "flip", "contiguous")
+
+
+class Watch(TorchDispatchMode):
+    "Counts PyTorch's operations, forward and backward, and the time that each takes."
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seconds: Counter[str] = Counter()
+        self.calls: Counter[str] = Counter()
+
+    def __torch_dispatch__(self, function, types, arguments=(), named=None):
+        start = time.perf_counter()
+        result = function(*arguments, **(named or {}))
+        name = function._schema.name.split("::")[1]
+        kind = KINDS.get(name, "pooling" if "pool" in name else "adding, copying, padding" if name in COPIES else "the rest")
+        self.seconds[kind] += time.perf_counter() - start
+        self.calls[kind] += 1
+        return result
+
+
+def where_time_goes(function: Callable[[], object], repeats: int = 5) -> dict[str, tuple[float, float]]:
+    "Seconds and calls of each kind of operation in one call of a function."
+    for _ in range(4):
+        function()
+    with Watch() as watch:
+        for _ in range(repeats):
+            function()
+    return {kind: (seconds / repeats, watch.calls[kind] / repeats) for kind, seconds in watch.seconds.items()}
+
+
 def spread(seconds: list[float]) -> str:
     "Median and the middle half, in milliseconds."
     low, middle, high = quantiles(seconds, n=4) if len(seconds) > 1 else seconds * 3
@@ -303,8 +355,11 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=7, help="calls of each function")
     parser.add_argument("--json", type=Path, help="keep the measurements in this file")
     parser.add_argument("--run-many", type=int, help=argparse.SUPPRESS)
+    parser.add_argument("--run-score", help=argparse.SUPPRESS)
     parser.add_argument("--run-steps", help=argparse.SUPPRESS)
     options = parser.parse_args()
+    if options.run_score:
+        return run_score(options.run_score)
     if options.run_steps:
         return run_steps(options.run_steps == "keep")
     if options.run_many:
@@ -312,7 +367,7 @@ def main() -> None:
     begun, rate = time.perf_counter(), matrix_rate()
     print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, {rate / 1e9:.0f} G multiply-adds a second in a matrix product; milliseconds, median (middle half)")
     rows = [*network_rows(options.repeats), *part_rows(options.repeats), *proposal_rows(options.repeats), *score_rows(options.repeats)]
-    rest = {"rate": rate, "side_by_side": side_by_side(), "page_faults": page_faults(), "starting": starting()}
+    rest = {"rate": rate, "side_by_side": side_by_side(), "page_faults": page_faults(), "peaks": peaks(), "starting": starting()}
     print(f"{(time.perf_counter() - begun) / 60:.1f} minutes")
     if options.json:
         options.json.write_text(json.dumps(rest | {"rows": [asdict(row) for row in rows]}, indent=1) + "\n", encoding="utf-8")

@@ -90,12 +90,12 @@ def _filtered(x, weight, stride, dilation):
     taps = _taps(tuple(x.shape[2:]), weight.shape[-1], stride, dilation, x.dtype)
     return torch.bmm(_flat(x), (weight.flatten(1) @ taps).view(len(weight), x.shape[2] * x.shape[3], -1))
 
-# %% ../nbs/00a_fast.ipynb #8e2c1711
+# %% ../nbs/00a_fast.ipynb #906aee0a
 def _lone_pixels(sides, kind):
     "H*W pictures with one bright pixel each, (H*W, 1, H, W)."
-    return torch.eye(sides[0] * sides[1], dtype=kind).view(-1, 1, *sides)
+    return torch.eye(sides[0] * sides[1], dtype=kind, device="cpu").view(-1, 1, *sides)
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=64)
 @torch.inference_mode(False)
 def _taps(sides, kernel, stride, dilation, kind):
     "(k*k, H*W * pixels of the result): 1 where a tap joins two pixels."

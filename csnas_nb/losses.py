@@ -61,7 +61,7 @@ def pirl_loss(
     shares = (others - total[:, None]).exp().scatter(1, largest, 0)
     return (total - own[:, 0]) + (total - without) - torch.log1p(-shares).sum(1)
 
-# %% ../nbs/02b_losses.ipynb #d61bb726
+# %% ../nbs/02b_losses.ipynb #dbb0c6ce
 def ntxent_loss(
     first:Tensor, # (B, D): codes of one view of each image
     second:Tensor, # (B, D): codes of another view of the same images
@@ -70,7 +70,8 @@ def ntxent_loss(
     "NT-Xent: the positive is the other view, the negatives are all views of the other images (SimCLR; Chen and others, 2020)."
     _check(first, second, temperature)
     count, codes = len(first), F.normalize(torch.cat([first, second]), dim=1)
-    exponents = (codes / temperature @ codes.T).fill_diagonal_(-math.inf)                # (2B, 2B): nobody is compared with itself
+    itself = codes.new_full((2 * count,), -math.inf).diag()
+    exponents = torch.addmm(itself, codes, codes.T, alpha=1 / temperature)               # (2B, 2B): nobody is compared with itself
     other_view = torch.arange(2 * count, device=codes.device).roll(count)
     return F.cross_entropy(exponents, other_view, reduction="none").view(2, count).mean(0)
 
