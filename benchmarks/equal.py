@@ -13,6 +13,7 @@ import torch
 
 from csnas_nb import fast
 from csnas_nb.cells import KNOWN_CELLS, Genotype, Network
+from csnas_nb.losses import nce_loss, ntxent_loss
 from csnas_nb.operations import WIDE_PRIMITIVES
 from csnas_nb.space import SearchSpace, decode, random_params
 
@@ -55,6 +56,41 @@ def worst(cells: dict[str, Genotype], kind: torch.dtype, tolerance: float) -> tu
     return max(features for features, _ in found.values()), max(gradients for _, gradients in found.values())
 
 
+def check_wide() -> None:
+    """The ways of large maps at the size that they are meant for, in single precision, against plain PyTorch in double precision.
+
+    Rounding may turn a ReLU or a maximum the other way, which changes a gradient by a thousandth, in plain PyTorch as well. So the bound is loose;
+    where every tap belongs is checked above, in double precision.
+    """
+    found = []
+    for name, genotype in KNOWN_CELLS.items():
+        x = torch.randn(8, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+        ours, exact = Network(genotype, 32, 3), plain.Network(genotype, 32, 3).double()
+        results = []
+        for network, parameters in ((ours, list(ours.parameters())), (exact, [their for their, _ in plain.same_weights(exact, ours)])):
+            pixels = x.to(parameters[0].dtype)
+            gradients = torch.autograd.grad(network(pixels).square().sum(), parameters, allow_unused=True)
+            with torch.no_grad():
+                alone = network.eval()(pixels[:1])  # evaluation mode: batch norm's averages must agree too
+            results.append((torch.cat([g.flatten().double() for g in gradients if g is not None]), alone.double()))
+        found.append([((own - their).norm() / their.norm()).item() for own, their in zip(*results)])
+        assert max(found[-1]) <= 1e-2, f"{name}: gradients and evaluation differ by {found[-1]}"
+    gradients, alone = (max(column) for column in zip(*found))
+    print(f"single, 32 channels, 32x32   {len(found)} cells: gradients differ by {gradients:.1e}, one image in evaluation mode by {alone:.1e}", flush=True)
+
+
+def check_losses() -> None:
+    "NT-Xent and InfoNCE against loops over the samples, in double precision."
+    numbers = torch.Generator().manual_seed(0)
+    first, second, others = (torch.randn(count, 16, generator=numbers, dtype=torch.float64) for count in (12, 12, 30))
+    for ours, theirs in (
+        (ntxent_loss(first, second, 0.5).mean(), plain.ntxent_by_row(first, second, 0.5)), (ntxent_loss(first, second, 0.1).mean(), plain.ntxent(first, second, 0.1)),
+        (nce_loss(first, second, others, 0.07).mean(), plain.infonce_by_row(first, second, others.expand(12, -1, -1), 0.07)),
+    ):
+        assert abs(ours - theirs) < 1e-10, (ours, theirs)
+    print("double                       losses agree with loops over the samples", flush=True)
+
+
 def main() -> None:
     "Compare, print one line for each setting, fail where numbers differ."
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -62,6 +98,7 @@ def main() -> None:
     cells = KNOWN_CELLS | random_cells(parser.parse_args().random)
     names = ("SMALL_PIXELS", "LARGE", "PARTS_FROM")
     usual = tuple(getattr(fast, name) for name in names)
+    fast.MANY_IMAGES = 1  # so that a few images take the ways of many
     for name, thresholds, kind, tolerance in (
         ("double, ways of small maps", usual, torch.float64, 1e-10), ("double, of middling ones", (0, *usual[1:]), torch.float64, 1e-10),
         ("double, of large ones", (0, 0, 0), torch.float64, 1e-10), ("single, of small ones", usual, torch.float32, 2e-3),
@@ -71,6 +108,10 @@ def main() -> None:
             setattr(fast, setting, value)
         features, gradients = worst(cells, kind, tolerance)
         print(f"{name:28s} {len(cells)} cells, {len(SIDES)} sizes: features differ by {features:.1e}, gradients by {gradients:.1e}", flush=True)
+    for setting, value in zip(names, usual):
+        setattr(fast, setting, value)
+    check_wide()
+    check_losses()
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """The same search, written as one writes it from the papers: PyTorch's modules in PyTorch's layout, and nothing else.
 
 Here are the network of DARTS (Liu and others, 2019), NT-Xent and InfoNCE, and the views of one image at a time by torchvision.
-`csnas_nb` is measured against it (`speed.py`), and must give its numbers (`equal.py`).
+`csnas_nb` is measured against it (`speed.py`); networks and losses must give its numbers (`equal.py`).
 """
 from __future__ import annotations
 
@@ -114,17 +114,6 @@ def same_weights(plain: nn.Module, ours: nn.Module) -> list[tuple[nn.Parameter, 
     return pairs
 
 
-def ntxent_by_image(first: Tensor, second: Tensor, temperature: float) -> Tensor:
-    "NT-Xent, one code after the other."
-    codes, count = torch.cat([first, second]), len(first)
-    losses = []
-    for i in range(2 * count):
-        others = torch.stack([F.cosine_similarity(codes[i], codes[j], dim=0) for j in range(2 * count) if j != i]) / temperature
-        positive = F.cosine_similarity(codes[i], codes[(i + count) % (2 * count)], dim=0) / temperature
-        losses.append(torch.logsumexp(others, 0) - positive)
-    return torch.stack(losses).mean()
-
-
 def ntxent_by_row(first: Tensor, second: Tensor, temperature: float) -> Tensor:
     "NT-Xent, all cosines of one code at a time: a loop of one step for each sample."
     codes, count = F.normalize(torch.cat([first, second])), len(first)
@@ -165,27 +154,34 @@ def make_views(side: int, grey: bool, mirror: bool) -> transforms.Compose:
     return transforms.Compose([*steps, transforms.ToTensor()])
 
 
-def score(
-    genotype: Genotype, pictures: list, views: transforms.Compose, mean: Tensor, std: Tensor, *,
-    channels: int, layers: int, epochs: int, batch_size: int, rate: float, temperature: float, width: int = 128,
-) -> float:
-    "Mean NT-Xent loss of the last epoch of SimCLR's training on PIL images, each with two views of its own."
-    network = Network(genotype, channels, layers)
-    features = network.features_width
-    head = nn.Sequential(nn.Linear(features, features), nn.ReLU(), nn.Linear(features, width))
-    steps = len(pictures) // batch_size
-    optimiser = torch.optim.Adam([*network.parameters(), *head.parameters()], rate)
-    scheduler = torch.optim.lr_scheduler.OneCycleLR(optimiser, rate, total_steps=epochs * steps)
-    total = 0.0
-    for _ in range(epochs):
+class Training:
+    "SimCLR's training on PIL images, each with two views of its own."
+
+    def __init__(
+        self, genotype: Genotype, pictures: list, views: transforms.Compose, mean: Tensor, std: Tensor, *,
+        channels: int, layers: int, epochs: int, batch_size: int, rate: float, temperature: float, width: int = 128,
+    ):
+        self.network = Network(genotype, channels, layers)
+        features = self.network.features_width
+        self.head = nn.Sequential(nn.Linear(features, features), nn.ReLU(), nn.Linear(features, width))
+        self.pictures, self.views, self.mean, self.std = pictures, views, mean, std
+        self.epochs, self.batch_size, self.temperature = epochs, batch_size, temperature
+        self.steps = len(pictures) // batch_size
+        self.optimiser = torch.optim.Adam([*self.network.parameters(), *self.head.parameters()], rate)
+
+    def epoch(self) -> float:
+        "Mean loss of one pass over the images."
         total = 0.0
-        for batch in torch.randperm(len(pictures))[: steps * batch_size].split(batch_size):
-            both = [torch.stack([views(pictures[i]) for i in batch]).sub(mean).div(std) for _ in range(2)]
-            first, second = head(network(torch.cat(both))).chunk(2)
-            loss = ntxent(first, second, temperature)
-            optimiser.zero_grad()
+        for batch in torch.randperm(len(self.pictures))[: self.steps * self.batch_size].split(self.batch_size):
+            both = [torch.stack([self.views(self.pictures[i]) for i in batch]).sub(self.mean).div(self.std) for _ in range(2)]
+            first, second = self.head(self.network(torch.cat(both))).chunk(2)
+            loss = ntxent(first, second, self.temperature)
+            self.optimiser.zero_grad()
             loss.backward()
-            optimiser.step()
-            scheduler.step()
+            self.optimiser.step()
             total += loss.item()
-    return total / steps
+        return total / self.steps
+
+    def score(self) -> float:
+        "Mean loss of the last epoch."
+        return [self.epoch() for _ in range(self.epochs)][-1]

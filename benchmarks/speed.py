@@ -25,7 +25,15 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from csnas_nb import fast
 from csnas_nb.cells import KNOWN_CELLS, Genotype, Network, network_size, seeded
-from csnas_nb.contrastive import QUICK, ContrastiveConfig, ContrastiveModel, contrastive_score, make_optimiser, make_pretext, train_epoch
+from csnas_nb.contrastive import (
+    QUICK,
+    ContrastiveConfig,
+    ContrastiveModel,
+    contrastive_score,
+    make_optimiser,
+    make_pretext,
+    train_epoch,
+)
 from csnas_nb.data import ImageSet, from_arrays, load
 from csnas_nb.losses import nce_loss, ntxent_loss
 from csnas_nb.views import make_views
@@ -112,12 +120,12 @@ def pictures(images: ImageSet) -> list[Image.Image]:
     return [Image.fromarray(array[..., 0] if images.grey else array) for array in arrays]
 
 
-def plain_score(images: ImageSet, genotype: Genotype, config: ContrastiveConfig) -> Callable[[], float]:
+def plain_training(images: ImageSet, genotype: Genotype, config: ContrastiveConfig) -> plain.Training:
     "The plain training with the settings of `config`, which are those of SimCLR."
     mean, std = (torch.as_tensor(np.asarray(value), dtype=torch.float32).view(-1, 1, 1)[: 1 if images.grey else 3] for value in (images.mean, images.std))
     views = plain.make_views(images.images.shape[-1], images.grey, images.mirror)
     coloured = (lambda picture: views(picture).expand(3, -1, -1)) if images.grey else views
-    return lambda: plain.score(
+    return plain.Training(
         genotype, pictures(images), coloured, mean, std, channels=config.channels, layers=config.layers, epochs=config.epochs,
         batch_size=config.batch_size, rate=config.learning_rate, temperature=config.temperature)
 
@@ -135,9 +143,9 @@ def score_rows(repeats: int) -> list[Row]:
     large = ContrastiveConfig(channels=32, layers=8, epochs=1, batch_size=32)
     for name, genotype in CELLS.items():
         for size, config, images in ((PAPER_SIZE, large, colour_images(32 * steps, 32)), (QUICK_SIZE, ContrastiveConfig(epochs=1), digits)):
-            pair = plain_score(images, genotype, config), one_epoch(images, genotype, config)
+            pair = plain_training(images, genotype, config).epoch, one_epoch(images, genotype, config)
             rows.append(Row(f"epoch of {len(images) // config.batch_size} steps", name, size, *in_turn(*pair, max(3, repeats // 2), 1)))
-        pair = plain_score(digits, genotype, QUICK), lambda: contrastive_score(genotype, digits, QUICK)
+        pair = lambda: plain_training(digits, genotype, QUICK).score(), lambda: contrastive_score(genotype, digits, QUICK)
         rows.append(Row("whole score", name, QUICK_SIZE, *in_turn(*pair, 3, 0)))
         report(rows[-3:])
     return rows
@@ -154,13 +162,15 @@ def part_rows(repeats: int) -> list[Row]:
         rows.append(Row(f"{what}, tensors", "", "", *in_turn(lambda: torch.stack([on_tensors(one) for one in tensors]), lambda: ours(pixels), repeats)))
         rows.append(Row(f"{what}, PIL", "", "", *in_turn(lambda: torch.stack([theirs(one) for one in chosen]), lambda: ours(pixels), repeats)))
     first, second = (torch.randn(256, 128, requires_grad=True) for _ in range(2))
-    negatives, shared = torch.randn(256, 255, 128), torch.randn(255, 128)
+    shared = torch.randn(255, 128)
+    negatives = shared.expand(256, -1, -1)
     codes = first.detach()
     for what, theirs, ours in (
         ("NT-Xent, batch 256", lambda: plain.ntxent_by_row(first, second, 0.5), lambda: ntxent_loss(first, second, 0.5).mean()),
         ("InfoNCE, batch 256, K=255", lambda: plain.infonce_by_row(codes, second, negatives, 0.07), lambda: nce_loss(codes, second, shared, 0.07).mean()),
         ("NT-Xent, as one matrix", lambda: plain.ntxent(first, second, 0.5), lambda: ntxent_loss(first, second, 0.5).mean()),
     ):
+        assert torch.allclose(theirs(), ours(), rtol=1e-4), what
         rows.append(Row(what, "", "", *in_turn(lambda: theirs().backward(), lambda: ours().backward(), repeats)))
     report(rows)
     return rows
@@ -296,13 +306,14 @@ def matrix_rate(side: int = 2048, repeats: int = 9) -> float:
 def share_of_rate(row: Row, rate: float) -> tuple[float, float]:
     "What share of the matrix rate forward and backward (three times the forward multiply-adds) reach, plain and ours."
     channels, layers, side, count = SIZES[row.size]
-    work = 3 * count * network_size(CELLS[row.cell], channels, layers, side=side).multiply_adds
+    work = 3 * count * network_size(CELLS[row.cell].canonical, channels, layers, side=side).multiply_adds
     return work / median(row.plain) / rate, work / median(row.ours) / rate
 
 
+CONVOLUTIONS = "convolutions and products"
 KINDS = {  # PyTorch's operations by what they do
-    "convolution": "forward: convolutions, products", "mm": "forward: convolutions, products", "bmm": "forward: convolutions, products",
-    "convolution_backward": "backward of convolutions", "native_batch_norm": "batch norm", "native_batch_norm_backward": "batch norm",
+    "convolution": CONVOLUTIONS, "convolution_backward": CONVOLUTIONS, "mm": CONVOLUTIONS, "bmm": CONVOLUTIONS,
+    "native_batch_norm": "batch norm", "native_batch_norm_backward": "batch norm",
     "relu": "ReLU", "relu_": "ReLU", "threshold_backward": "ReLU"}
 COPIES = ("clone", "copy_", "cat", "constant_pad_nd", "new_zeros", "zeros", "slice_backward", "select_backward", "add", "add_", "fill_", "flip", "contiguous")
 
@@ -325,14 +336,24 @@ class Watch(TorchDispatchMode):
         return result
 
 
-def where_time_goes(function: Callable[[], object], repeats: int = 5) -> dict[str, tuple[float, float]]:
-    "Seconds and calls of each kind of operation in one call of a function."
+def where_time_goes(network: torch.nn.Module, x: torch.Tensor, gradient: torch.Tensor, repeats: int = 5) -> dict[str, tuple[float, float]]:
+    "Seconds and calls of each kind of operation in one step."
     for _ in range(4):
-        function()
-    with Watch() as watch:
-        for _ in range(repeats):
-            function()
-    return {kind: (seconds / repeats, watch.calls[kind] / repeats) for kind, seconds in watch.seconds.items()}
+        step(network, x, gradient)
+    forwards, backwards = Watch(), Watch()
+    for _ in range(repeats):
+        network.zero_grad()
+        with forwards:
+            out = network(x)
+        with backwards:
+            out.backward(gradient)
+    found: dict[str, tuple[float, float]] = {}
+    for watch, way in ((forwards, "forward"), (backwards, "backward")):
+        for kind, seconds in watch.seconds.items():
+            name = f"convolutions and products, {way}" if kind == CONVOLUTIONS else kind
+            before = found.get(name, (0.0, 0.0))
+            found[name] = before[0] + seconds / repeats, before[1] + watch.calls[kind] / repeats
+    return found
 
 
 def spread(seconds: list[float]) -> str:

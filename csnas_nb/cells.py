@@ -286,7 +286,7 @@ def seeded(
         torch.manual_seed(seed)
         yield
 
-# %% ../nbs/02_cells.ipynb #ab40aace
+# %% ../nbs/02_cells.ipynb #aa9cdd2b
 class Node:
     "A map and its ReLU, which is computed once however many operations ask for it (ours)."
     def __init__(
@@ -316,32 +316,29 @@ class Cell(nn.Module):
         self.older = FactorizedReduce(older, channels) if older_stride == 2 else ReLUConvBN(older, channels)
         self.newer = ReLUConvBN(newer, channels)
         self.operations = nn.ModuleList(build(op, channels, stride if i < 2 else 1) for op, i in self.edges)
-        self.needed = live_nodes(self.edges, self.concat)
+        self.stride, self.needed = stride, live_nodes(self.edges, self.concat)
 
     def forward(self, older: Tensor, newer: Tensor, drop_path: float = 0.0) -> Tensor:
         "(N, C0, H, W), (N, C1, H, W) -> (N, channels * len(concat), H/stride, W/stride)."
-        return torch.cat([node.map for node in self._nodes(self.older(older), self.newer(newer), drop_path)], dim=1)
+        return torch.cat([node.map for node in self._nodes(self.older(older), self.newer(newer), drop_path, shared=False)], dim=1)
 
     def after(self, older: list[Node], newer: list[Node], drop_path: float = 0.0) -> list[Node]:
-        "The same for the output nodes of two cells, not yet concatenated; returns this cell's."
+        "The same for the output nodes of two cells, not yet concatenated; returns this cell's. Each ReLU is computed once."
         older, newer = (enter.after_relu(*(node.rectified for node in nodes)) for enter, nodes in ((self.older, older), (self.newer, newer)))
-        return self._nodes(older, newer, drop_path)
+        return self._nodes(older, newer, drop_path, shared=True)
 
-    def _nodes(self, older, newer, drop_path):
+    def _nodes(self, older, newer, drop_path, shared):
         "The output nodes; dead ones are left out."
         nodes = {0: Node(older), 1: Node(newer)}
         for number in sorted(self.needed):
-            first, second = (self._edge(k, nodes, drop_path) for k in (2 * number - 4, 2 * number - 3))
-            if first is None and second is None: first = self.operations[2 * number - 4](nodes[self.edges[2 * number - 4][1]].map)
-            nodes[number] = Node(first + second if first is not None and second is not None else second if first is None else first)
+            terms = [self._edge(k, nodes, drop_path, shared) for k in (2 * number - 4, 2 * number - 3) if not isinstance(self.operations[k], Zero)]
+            nodes[number] = Node(sum(terms[1:], start=terms[0]) if terms else torch.zeros_like(older[..., ::self.stride, ::self.stride]))
         return [nodes[number] for number in self.concat]
 
-    def _edge(self, k, nodes, drop_path):
-        "Edge number `k` applied to its input, under drop path while training; None for `none`, whose zeros need no adding."
-        operation = self.operations[k]
-        if isinstance(operation, Zero): return None
-        node = nodes[self.edges[k][1]]
-        out = operation.after_relu(node.rectified) if hasattr(operation, "after_relu") else operation(node.map)
+    def _edge(self, k, nodes, drop_path, shared):
+        "Edge number `k` applied to its input, under drop path while training."
+        operation, node = self.operations[k], nodes[self.edges[k][1]]
+        out = operation.after_relu(node.rectified) if shared and hasattr(operation, "after_relu") else operation(node.map)
         if not (self.training and drop_path > 0) or isinstance(operation, nn.Identity): return out
         from torchvision.ops import stochastic_depth
         return stochastic_depth(out, drop_path, mode="row")
@@ -410,7 +407,7 @@ class AuxiliaryHead(nn.Module):
         pooled = nn.functional.avg_pool2d(x, 5, stride=3) if exact else nn.functional.adaptive_avg_pool2d(x, 2)
         return self.classify(self.layers(pooled).flatten(1))
 
-# %% ../nbs/02_cells.ipynb #2d33715e
+# %% ../nbs/02_cells.ipynb #27d821ea
 class Network(nn.Module):
     "Cells stacked behind the CIFAR stem: features, or logits where there are classes (DARTS)."
     def __init__(
@@ -441,14 +438,18 @@ class Network(nn.Module):
         "(N, 3, H, W) -> features (N, width) or logits (N, classes); logits and auxiliary logits while training with that head."
         check_side(*x.shape[-2:], self.layers)
         older = newer = [Node(self.stem(channels_last(x)))]
+        hooked = any(module._forward_hooks or module._forward_pre_hooks for module in self.modules())
         for position, cell in enumerate(self.cells):
-            older, newer = newer, cell.after(older, newer, self.drop_path)
+            older, newer = newer, cell.after(older, newer, self.drop_path) if not hooked else [Node(cell(_whole(older), _whole(newer), self.drop_path))]
             if position == self.middle: middle = newer
         features = torch.cat([mean_pixels(node.map) for node in newer], dim=1)
         if self.classify is None: return features
         logits = self.classify(features)
-        if not self.training or self.auxiliary is None: return logits
-        return logits, self.auxiliary(torch.cat([node.map for node in middle], dim=1))
+        return (logits, self.auxiliary(_whole(middle))) if self.training and self.auxiliary is not None else logits
+
+def _whole(nodes):
+    "One map of all channels."
+    return torch.cat([node.map for node in nodes], dim=1)
 
 # %% ../nbs/02_cells.ipynb #b5f21b55
 @dataclass(frozen=True)

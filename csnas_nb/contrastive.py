@@ -141,7 +141,7 @@ class ContrastiveModel(nn.Module):
         codes = self.codes(torch.cat([image, flat]))                     # one pass where sizes agree
         return self.pair(codes[:len(image)], codes[len(image):].unflatten(0, shape))
 
-# %% ../nbs/03_contrastive.ipynb #526c7293
+# %% ../nbs/03_contrastive.ipynb #f1012526
 def make_pretext(
     images:ImageSet, # whose size, colours and `mirror` decide which changes are sensible
     config:ContrastiveConfig, # pretext, strength, grid, views
@@ -150,7 +150,7 @@ def make_pretext(
     transform = make_views(images, config.strength)
     if config.pretext == "jigsaw": return nn.Sequential(transform, Jigsaw(*images.images.shape[-2:], config.grid))
     count = 2 if config.loss == "nt_xent" else max(1, config.views - 1)
-    return lambda pixels: transform(pixels.repeat_interleave(count, dim=0)).unflatten(0, (len(pixels), count))     # all views in one pass
+    return lambda pixels: torch.stack([transform(pixels) for _ in range(count)], dim=1)
 
 # %% ../nbs/03_contrastive.ipynb #6f65881d
 NCE_FORMS = {"infonce": nce_loss, "pirl": pirl_loss}
@@ -401,18 +401,21 @@ class Pretrained:
     score: Score
     config: ContrastiveConfig = field(default=QUICK)
 
-# %% ../nbs/03_contrastive.ipynb #79381be3
+# %% ../nbs/03_contrastive.ipynb #135905f1
 def peak_memory(
     device:str|torch.device, # where the work is done
 )->Callable[[], int]: # ask it when the work is done: bytes at the peak since; 0 where the system does not tell
     "Watches how much memory is taken: on a GPU by PyTorch's tensors, else by the process (ours)."
     if torch.device(device).type == "cuda":
+        torch.cuda.init()
         torch.cuda.reset_peak_memory_stats(device)
         return lambda: torch.cuda.max_memory_allocated(device)
-    with suppress(OSError): Path("/proc/self/clear_refs").write_text("5")         # Linux forgets the peak so far; elsewhere it is that of the whole process
+    with suppress(OSError): Path("/proc/self/clear_refs").write_text("5")         # Linux forgets the peak so far
     return _largest_resident
 
 def _largest_resident():
+    with suppress(OSError, StopIteration):                                        # Linux
+        return next(1024 * int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("VmHWM"))
     try: import resource
     except ImportError: return 0                                                  # Windows
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from .fast import (MapNorm, average_pool, depthwise_conv, diagonal_pixels, in_order, max_pool, norm_of_pointwise, norm_of_separable,
                            pointwise_conv)
 
-# %% ../nbs/01_operations.ipynb #e04d6b92
+# %% ../nbs/01_operations.ipynb #87298004
 class DepthwiseConv(nn.Conv2d):
     "A convolution that looks at each channel by itself; with odd kernels, padded to keep the sides (Chollet, 2017)."
     def __init__(
@@ -50,12 +50,15 @@ class PointwiseConv(nn.Conv2d):
 
 class ReLUFirst(nn.Sequential):
     "Layers behind a ReLU, which a cell computes once for all that read the same map (ours)."
-    def forward(self, x: Tensor) -> Tensor:
-        "Any map (N, C, H, W)."
-        return self.after_relu(F.relu(x))
+    def __init__(
+        self,
+        *layers:nn.Module, # the first of them a ReLU
+    ):
+        if not layers or not isinstance(layers[0], nn.ReLU): raise ValueError(f"the first layer must be a ReLU, got {layers[0] if layers else 'none'}")
+        super().__init__(*layers)
 
     def after_relu(self, x: Tensor) -> Tensor:
-        "The same for a map that has already been through the ReLU."
+        "What `forward` gives, of a map that has already been through the ReLU."
         for layer in islice(self, 1, None): x = layer(x)
         return x
 
@@ -94,7 +97,7 @@ class DepthwisePair(ReLUFirst):
         _, depthwise, pointwise, norm = self
         return norm_of_separable(x, depthwise.weight, pointwise.weight, norm, depthwise.stride[0], depthwise.dilation[0])
 
-# %% ../nbs/01_operations.ipynb #94d7e658
+# %% ../nbs/01_operations.ipynb #d7b5670e
 class SepConv(nn.Sequential):
     "Depthwise-separable convolution, applied twice, the stride in the first (DARTS)."
     def __init__(
@@ -105,12 +108,8 @@ class SepConv(nn.Sequential):
     ):
         super().__init__(DepthwisePair(channels, kernel, stride), DepthwisePair(channels, kernel))
 
-    def forward(self, x: Tensor) -> Tensor:
-        "Any map (N, C, H, W) -> (N, C, ceil(H/stride), ceil(W/stride))."
-        return self.after_relu(F.relu(x))
-
     def after_relu(self, x: Tensor) -> Tensor:
-        "The same for a map that has already been through the ReLU."
+        "What `forward` gives, of a map that has already been through the ReLU."
         return self[1].after_relu(self[0].after_relu(x).relu_())     # in place: batch norm's gradient needs its input, not its output
 
 class DilConv(nn.Sequential):
