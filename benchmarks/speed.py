@@ -385,6 +385,7 @@ def main() -> None:
         return run_steps(options.run_steps == "keep")
     if options.run_many:
         return run_many(options.run_many)
+    fast.keep_freed_memory()  # for both sides
     begun, rate = time.perf_counter(), matrix_rate()
     print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, {rate / 1e9:.0f} G multiply-adds a second in a matrix product; milliseconds, median (middle half)")
     rows = [*network_rows(options.repeats), *part_rows(options.repeats), *proposal_rows(options.repeats), *score_rows(options.repeats)]

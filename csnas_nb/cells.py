@@ -407,7 +407,7 @@ class AuxiliaryHead(nn.Module):
         pooled = nn.functional.avg_pool2d(x, 5, stride=3) if exact else nn.functional.adaptive_avg_pool2d(x, 2)
         return self.classify(self.layers(pooled).flatten(1))
 
-# %% ../nbs/02_cells.ipynb #27d821ea
+# %% ../nbs/02_cells.ipynb #fedfbe90
 class Network(nn.Module):
     "Cells stacked behind the CIFAR stem: features, or logits where there are classes (DARTS)."
     def __init__(
@@ -438,7 +438,7 @@ class Network(nn.Module):
         "(N, 3, H, W) -> features (N, width) or logits (N, classes); logits and auxiliary logits while training with that head."
         check_side(*x.shape[-2:], self.layers)
         older = newer = [Node(self.stem(channels_last(x)))]
-        hooked = any(module._forward_hooks or module._forward_pre_hooks for module in self.modules())
+        hooked = any(module._forward_hooks or module._forward_pre_hooks or module._backward_hooks or module._backward_pre_hooks for module in self.modules())
         for position, cell in enumerate(self.cells):
             older, newer = newer, cell.after(older, newer, self.drop_path) if not hooked else [Node(cell(_whole(older), _whole(newer), self.drop_path))]
             if position == self.middle: middle = newer
