@@ -38,9 +38,9 @@ from csnas_nb.data import ImageSet, from_arrays, load
 from csnas_nb.losses import nce_loss, ntxent_loss
 from csnas_nb.views import make_views
 
-POOLING = Genotype(
-    [("max_pool_3x3", 0), ("avg_pool_3x3", 1), ("avg_pool_3x3", 0), ("skip_connect", 2), ("max_pool_3x3", 1), ("avg_pool_3x3", 2), ("sep_conv_3x3", 0), ("max_pool_3x3", 3)], range(2, 6),
-    [("max_pool_3x3", 0), ("avg_pool_3x3", 1), ("avg_pool_3x3", 0), ("skip_connect", 2), ("max_pool_3x3", 1), ("avg_pool_3x3", 2), ("sep_conv_3x3", 0), ("max_pool_3x3", 3)], range(2, 6))
+POOLED = [("max_pool_3x3", 0), ("avg_pool_3x3", 1), ("avg_pool_3x3", 0), ("skip_connect", 2),
+          ("max_pool_3x3", 1), ("avg_pool_3x3", 2), ("sep_conv_3x3", 0), ("max_pool_3x3", 3)]
+POOLING = Genotype(POOLED, range(2, 6), POOLED, range(2, 6))
 CELLS = {"s5": KNOWN_CELLS["CSNAS_S5"], "DARTS_V2": KNOWN_CELLS["DARTS_V2"], "pooling": POOLING}
 PAPER_SIZE, QUICK_SIZE = "C=32, 8 cells, 32x32, batch 64", "quick: C=8, 5 cells, 8x8, 128 views"
 SIZES = {PAPER_SIZE: (32, 8, 32, 64), QUICK_SIZE: (8, 5, 8, 128)}  # channels, cells, side, images through the network

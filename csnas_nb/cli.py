@@ -438,7 +438,7 @@ def evaluation_json(
     images = {name: len(part) for name, part in zip(("train", "valid", "test"), splits)}
     return {"data": origin, "images": images, "search_saw_test_images": seen, "reports": reports, "versions": versions()}
 
-# %% ../nbs/06_cli.ipynb #658de80f
+# %% ../nbs/06_cli.ipynb #d023bfca
 @app.command("rescore")
 def rescore_cells(
     run: Annotated[Path, typer.Argument(help="A run folder.")],
@@ -447,7 +447,6 @@ def rescore_cells(
     plugin: Plugin = None, device: Device = "auto", quiet: Quiet = False, as_json: Json = False,
 ) -> None:
     "Score the best cells of a run again with new seeds."
-    from dataclasses import asdict
     from csnas_nb.contrastive import ContrastiveConfig
     from csnas_nb.search import load_result, read_settings
     from csnas_nb.stability import plot_stability, rescore, stability_table

@@ -179,7 +179,7 @@ class _PointwiseConv(torch.autograd.Function):
         by_parts = by_parts if wanted[0] else [None] * len(ctx.widths)
         return torch.cat(by_weights, dim=1) if wanted[1] else None, *by_parts
 
-# %% ../nbs/00a_fast.ipynb #4cbba55d
+# %% ../nbs/00a_fast.ipynb #804d5895
 def _side_by_side(parts):
     "Small maps (N, C_i, H, W) -> (sum of C_i, N, H*W)."
     return torch.cat([_flat(part) for part in parts]) if len(parts) > 1 else _flat(parts[0])
@@ -188,10 +188,9 @@ def _columns(weight, parts):
     "The columns of a 1x1 weight that belong to each part."
     return weight.split([part.shape[1] for part in parts], dim=1)
 
-def _conv_gradients(gradient, x, weight, stride=1, padding=(0, 0), dilation=1, groups=1, wanted=(True, True)):
-    "Gradients of `F.conv2d(x, weight, None, stride, padding, dilation, groups)` by x and by weight; None where not wanted."
-    return torch.ops.aten.convolution_backward(gradient, x, weight, None, (stride, stride), padding, (dilation, dilation),
-                                               False, (0, 0), groups, (*wanted, False))[:2]
+def _conv_gradients(gradient, x, weight, padding=(0, 0), groups=1, wanted=(True, True)):
+    "Gradients of `F.conv2d(x, weight, padding=padding, groups=groups)` by x and by weight; None where not wanted."
+    return torch.ops.aten.convolution_backward(gradient, x, weight, None, (1, 1), padding, (1, 1), False, (0, 0), groups, (*wanted, False))[:2]
 
 # %% ../nbs/00a_fast.ipynb #1bcf3f6d
 LARGE = 2**18

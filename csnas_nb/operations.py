@@ -8,7 +8,7 @@ __all__ = ['Builder', 'OPERATIONS', 'DARTS_PRIMITIVES', 'WIDE_PRIMITIVES', 'Dept
            'register', 'none', 'max_pool_3x3', 'avg_pool_3x3', 'skip_connect', 'conv_7x1_1x7', 'check_operation',
            'build']
 
-# %% ../nbs/01_operations.ipynb #f984954b
+# %% ../nbs/01_operations.ipynb #90743e7e
 from collections.abc import Callable
 from itertools import islice
 
@@ -16,8 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .fast import (MapNorm, average_pool, depthwise_conv, diagonal_pixels, in_order, max_pool, norm_of_pointwise, norm_of_separable,
-                           pointwise_conv)
+from .fast import MapNorm, average_pool, depthwise_conv, diagonal_pixels, max_pool, norm_of_pointwise, norm_of_separable, pointwise_conv
 
 # %% ../nbs/01_operations.ipynb #87298004
 class DepthwiseConv(nn.Conv2d):
@@ -141,7 +140,7 @@ class Conv7x1(ReLUFirst):
             MapNorm(channels),
         )
 
-# %% ../nbs/01_operations.ipynb #dc4568fd
+# %% ../nbs/01_operations.ipynb #46c8cdbf
 class FactorizedReduce(nn.Module):
     "Both sides halved, rounded up, by two 1x1 convolutions on shifted pixels (DARTS; odd sides: ours)."
     def __init__(
@@ -161,7 +160,7 @@ class FactorizedReduce(nn.Module):
     def after_relu(self, *parts: Tensor) -> Tensor:
         "Maps (N, C_i, H, W) that have been through the ReLU and count as one of all their channels."
         even, odd = zip(*(diagonal_pixels(part) for part in parts))
-        return self.norm(in_order(torch.cat([self.even(*even), self.odd(*odd)], dim=1)))
+        return self.norm(torch.cat([self.even(*even), self.odd(*odd)], dim=1))
 
 # %% ../nbs/01_operations.ipynb #6277ae1b
 class Pool(nn.Module):
