@@ -8,15 +8,15 @@ __all__ = ['Loss', 'Response', 'PAPER', 'BANK', 'SIMCLR', 'QUICK', 'PRESETS', 'N
            'ContrastiveModel', 'make_pretext', 'two_term_loss', 'held_out_count', 'check_fit', 'batches_with_views',
            'train_step', 'train_epoch', 'calibrate', 'encode', 'fill_bank', 'make_optimiser', 'one_cycle', 'Probe',
            'make_probe', 'split_probe', 'Examination', 'examine', 'Score', 'Pretrained', 'peak_memory', 'pretrain',
-           'contrastive_score', 'save_pretrained', 'load_pretrained']
+           'contrastive_score', 'write_tensors', 'read_tensors', 'save_pretrained', 'load_pretrained']
 
-# %% ../nbs/03_contrastive.ipynb #30d844f0
+# %% ../nbs/03_contrastive.ipynb #d6db7375
 import json
 import math
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -479,33 +479,51 @@ def contrastive_score(
     "The label-free score of a cell: its response after a few epochs of contrastive training, lower is better (paper)."
     return pretrain(genotype, images, config, seed=seed, device=device, on_epoch=on_epoch).score
 
-# %% ../nbs/03_contrastive.ipynb #eff7983e
+# %% ../nbs/03_contrastive.ipynb #76ff3d36
+def write_tensors(
+    path:Path, # of the file
+    tensors:dict[str, Tensor], # by name
+    header:dict[str, Any], # what goes with them, as plain data
+)->None: # written whole or not at all
+    "A safetensors file whose header holds JSON (ours)."
+    from safetensors.torch import save_file
+    part = path.with_name(f".{path.name}")
+    save_file({name: value.detach().cpu().contiguous() for name, value in tensors.items()}, part, metadata={name: json.dumps(value) for name, value in header.items()})
+    with part.open("rb+") as file: os.fsync(file.fileno())
+    os.replace(part, path)
+
+def read_tensors(
+    path:Path|str, # a file that `write_tensors` wrote
+    needed:Sequence[str], # names that its header must have
+)->tuple[dict[str, Any], dict[str, Tensor]]: # header and tensors; raises FileNotFoundError or ValueError where the file is not there or not such a file
+    "A safetensors file whose header holds JSON, read without running anything (ours)."
+    from safetensors import SafetensorError, safe_open
+    if not Path(path).is_file(): raise FileNotFoundError(f"no such file: {path}")
+    try:
+        with safe_open(path, "pt") as file: header, tensors = file.metadata() or {}, {name: file.get_tensor(name) for name in file.keys()}
+    except SafetensorError as error: raise ValueError(f"{path} is not a whole safetensors file: {error}") from error
+    if not set(needed) <= header.keys(): raise ValueError(f"{path} is not the file that is wanted: its header has {', '.join(header) or 'nothing'}, and should have {', '.join(needed)}")
+    return {name: json.loads(value) for name, value in header.items()}, tensors
+
+# %% ../nbs/03_contrastive.ipynb #c7ab2d3e
 def save_pretrained(
     pretrained:Pretrained, # from `pretrain`
     path:Path|str, # of the file, '.safetensors' by custom
 )->None: # written whole or not at all
     "Network, heads and memory bank in one file, with genotype, settings and score (ours)."
-    from safetensors.torch import save_file
-    path, tensors = Path(path), dict(pretrained.model.state_dict())
+    tensors = dict(pretrained.model.state_dict())
     if pretrained.bank is not None: tensors |= {f"bank.{name}": value for name, value in pretrained.bank.state_dict().items()}
-    header = {"genotype": to_json(pretrained.model.network.genotype), "config": json.dumps(asdict(pretrained.config)), "score": json.dumps(asdict(pretrained.score))}
-    part = path.with_name(f".{path.name}")
-    save_file({name: value.detach().cpu().contiguous() for name, value in tensors.items()}, part, metadata=header)
-    os.replace(part, path)
+    genotype = json.loads(to_json(pretrained.model.network.genotype))
+    write_tensors(Path(path), tensors, {"genotype": genotype, "config": asdict(pretrained.config), "score": asdict(pretrained.score)})
 
 def load_pretrained(
     path:Path|str, # a file that `save_pretrained` wrote
     device:str|torch.device="cpu", # where to put it
 )->Pretrained: # in evaluation mode; raises FileNotFoundError or ValueError where the file is not there or not such a file
     "What `save_pretrained` wrote (ours)."
-    from safetensors import SafetensorError, safe_open
-    if not Path(path).is_file(): raise FileNotFoundError(f"no such file: {path}")
-    try:
-        with safe_open(path, "pt") as file: header, tensors = file.metadata() or {}, {name: file.get_tensor(name) for name in file.keys()}
-    except SafetensorError as error: raise ValueError(f"{path} is not a whole safetensors file: {error}") from error
-    if not {"genotype", "config", "score"} <= header.keys(): raise ValueError(f"{path} holds no network of this project: its header has {', '.join(header) or 'nothing'}")
-    score, config = json.loads(header["score"]), ContrastiveConfig(**json.loads(header["config"]))
-    network = Network(from_json(header["genotype"]), config.channels, config.layers)
+    header, tensors = read_tensors(path, ("genotype", "config", "score"))
+    score, config = header["score"], ContrastiveConfig(**header["config"])
+    network = Network(from_json(json.dumps(header["genotype"])), config.channels, config.layers)
     model = ContrastiveModel(network, config.width, config.head_views, config.head)
     own = {name.removeprefix("bank."): tensors.pop(name) for name in list(tensors) if name.startswith("bank.")}
     model.load_state_dict(tensors)

@@ -4,21 +4,19 @@
 
 # %% auto #0
 __all__ = ['LabelledImages', 'CHOICES', 'RECIPES', 'Recipe', 'check_recipe', 'make_augmentation', 'cutout', 'learning_rate',
-           'class_weights', 'epoch_order', 'Loss', 'make_optimiser']
+           'class_weights', 'epoch_order', 'make_loss', 'make_optimiser']
 
-# %% ../nbs/04c_recipes.ipynb #951fad11
+# %% ../nbs/04c_recipes.ipynb #882e9f5e
 import math
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .cells import STEMS
-from .data import ImageSet, check_labels
+from .data import ImageSet
 from .folders import DiskImages
 
 # %% ../nbs/04c_recipes.ipynb #6092dd0b
@@ -145,24 +143,14 @@ def epoch_order(
     if recipe.balance != "sampler": return torch.randperm(len(labels), generator=generator)
     return torch.multinomial(class_weights(labels, int(labels.max()) + 1)[labels], len(labels), replacement=True, generator=generator)
 
-# %% ../nbs/04c_recipes.ipynb #8d650603
-class Loss(nn.Module):
-    "Cross-entropy as a recipe has it, with the auxiliary head's share (DARTS)."
-    def __init__(
-        self,
-        recipe:Recipe, # label smoothing, balance, weight of the auxiliary head
-        labels:Tensor, # (N,), of the training images
-        classes:int, # how many there are
-    ):
-        super().__init__()
-        self.recipe = recipe
-        self.register_buffer("weights", class_weights(labels, classes) if recipe.balance == "weights" else None)
-
-    def forward(self, logits: Tensor, labels: Tensor, auxiliary: Tensor | None = None) -> Tensor:
-        "(B, classes), (B,) -> one number."
-        loss = F.cross_entropy(logits, labels, self.weights, label_smoothing=self.recipe.label_smoothing)
-        if auxiliary is None: return loss
-        return loss + self.recipe.auxiliary * F.cross_entropy(auxiliary, labels, self.weights, label_smoothing=self.recipe.label_smoothing)
+# %% ../nbs/04c_recipes.ipynb #a54f20f1
+def make_loss(
+    recipe:Recipe, # label smoothing, balance
+    labels:Tensor, # (N,), of the training images
+    classes:int, # how many there are
+)->nn.CrossEntropyLoss: # of logits and labels
+    "The loss that a recipe describes (PyTorch)."
+    return nn.CrossEntropyLoss(class_weights(labels, classes) if recipe.balance == "weights" else None, label_smoothing=recipe.label_smoothing)
 
 # %% ../nbs/04c_recipes.ipynb #425680ac
 def make_optimiser(
