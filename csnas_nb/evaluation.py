@@ -123,7 +123,7 @@ def check_trainable(
     if (counts == 0).any(): raise ValueError(f"{images.name}: no training image of class {images.classes[int(counts.argmin())]}")
     check_side(*((recipe.side, recipe.side) if recipe.side else images.sides), recipe.layers, recipe.stem)
 
-# %% ../nbs/05_evaluation.ipynb #2cac6f0b
+# %% ../nbs/05_evaluation.ipynb #80e97fd9
 def make_accelerator(
     device:str|torch.device="cpu", # where to train; under `accelerate launch` that decides
     precision:str="no", # 'no': single precision; 'bf16', or 'fp16' on a GPU
@@ -135,8 +135,9 @@ def make_accelerator(
     if precision not in ("no", "bf16", "fp16"): raise ValueError(f"precision must be one of no, bf16, fp16, got {precision!r}")
     if precision == "fp16" and device.type == "cpu" and not launched: raise ValueError("precision fp16 needs a GPU: use bf16 or no on a CPU")
     AcceleratorState._reset_state(reset_partial_state=not launched)             # it would remember the last run's device and precision
+    on_cpu = not torch.cuda.is_available() if launched else device.type == "cpu"
     if not launched: os.environ["ACCELERATE_TORCH_DEVICE"] = str(device)
-    try: return Accelerator(cpu=device.type == "cpu" and not launched, mixed_precision=precision, dataloader_config=DataLoaderConfiguration(split_batches=True),
+    try: return Accelerator(cpu=on_cpu, mixed_precision=precision, dataloader_config=DataLoaderConfiguration(split_batches=True),
                             kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)])       # dead nodes get no gradient
     finally: os.environ.pop("ACCELERATE_TORCH_DEVICE", None)
 
