@@ -54,7 +54,7 @@ def mean_pixels(
     "Mean over all pixels, with a gradient that lies channels last (ours)."
     return (_KeepOrder.apply(x) if runs_here(x) else x).mean((2, 3))
 
-# %% ../nbs/00a_fast.ipynb #f9ca72d4
+# %% ../nbs/00a_fast.ipynb #4ef84ada
 SMALL_PIXELS, SMALL_MATRICES, MANY_IMAGES = 64, 2**16, 32
 "A map is small that has at most so many pixels, at most so many numbers in the matrices of all its channels, and at least so many images."
 
@@ -62,8 +62,9 @@ def is_small(
     x:Tensor, # (N, C, H, W)
 )->bool: # few pixels, on the CPU
     "Does calling an operation on this map cost more than computing it? (ours)"
+    if not runs_here(x): return False                                     # first: a program that is exported may leave the number of images open
     pixels = x.shape[2] * x.shape[3]
-    return pixels <= SMALL_PIXELS and x.shape[1] * pixels**2 <= SMALL_MATRICES and x.shape[0] >= MANY_IMAGES and runs_here(x)
+    return pixels <= SMALL_PIXELS and x.shape[1] * pixels**2 <= SMALL_MATRICES and x.shape[0] >= MANY_IMAGES
 
 def in_order(
     x:Tensor, # (N, C, H, W)
