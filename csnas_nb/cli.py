@@ -6,13 +6,16 @@
 __all__ = ['log', 'app', 'IMAGES', 'SCORE', 'VIEWS', 'PROPOSALS', 'RULES', 'OWN', 'TRAINING', 'OUTPUT', 'Size', 'Limit', 'Root',
            'Skip', 'Device', 'Json', 'Plugin', 'Pick', 'Quiet', 'PROPOSERS', 'INTERRUPTED', 'pick_device', 'say',
            'chosen', 'load_plugin', 'given_cells', 'search_cell', 'chosen_score', 'check_used', 'chosen_space',
-           'check_budget', 'search_summary', 'states', 'front_table', 'search_json', 'evaluate_cells', 'run_folder',
+           'check_budget', 'search_summary', 'states', 'front_table', 'search_json', 'evaluate_cells',
+           'is_main_process', 'recipe_settings', 'evaluation_splits', 'draw_evaluation', 'run_folder',
            'evaluation_cells', 'picked', 'evaluation_origin', 'run_score', 'run_images', 'report_key', 'read_reports',
-           'write_evaluation', 'evaluation_json', 'rescore_cells', 'none_if_nan', 'pretrain_cell', 'show_cell', 'main']
+           'write_evaluation', 'evaluation_json', 'rescore_cells', 'none_if_nan', 'pretrain_cell', 'show_cell',
+           'show_log', 'compare_cells', 'compared', 'draw_cells', 'export_network', 'main']
 
-# %% ../nbs/06_cli.ipynb #54f5c698
+# %% ../nbs/06_cli.ipynb #b643e8b8
 import json
 import logging
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -273,7 +276,7 @@ def search_json(
             "trials": len(result.trials), "proposed_by_sampler": result.proposals, "given_up": states(result, "PRUNED"), "failed": states(result, "FAIL"),
             "over_limit": result.over_limit, "front": front}
 
-# %% ../nbs/06_cli.ipynb #bfd2eb94
+# %% ../nbs/06_cli.ipynb #c5bef7c3
 @app.command("evaluate")
 def evaluate_cells(
     target: Annotated[str, typer.Argument(help="A run folder, or a cell: a known name, a file, or DARTS' text form.")],
@@ -281,35 +284,98 @@ def evaluate_cells(
     pick: Pick = "best", plugin: Plugin = None,
     data: Annotated[Optional[str], typer.Option(help="Labelled images; by default those of the run.", rich_help_panel=IMAGES)] = None,
     size: Size = None, limit: Limit = None, root: Root = None, skip_broken: Skip = False,
-    recipe: Annotated[str, typer.Option(help="Training recipe: quick or cifar10.", rich_help_panel=TRAINING)] = "quick",
+    on_disk: Annotated[bool, typer.Option("--on-disk", help="Leave the files where they are and decode them while training: for data too large for memory.", rich_help_panel=IMAGES)] = False,
+    recipe: Annotated[str, typer.Option(help="Training recipe: quick, digits, fashion_mnist, cifar10, imagenet_mobile or isic.", rich_help_panel=TRAINING)] = "quick",
     channels: Annotated[Optional[int], typer.Option(help="Channels of the network.", rich_help_panel=TRAINING)] = None,
     layers: Annotated[Optional[int], typer.Option(help="Cells of the network.", rich_help_panel=TRAINING)] = None,
     epochs: Annotated[Optional[int], typer.Option(help="Passes over the training images.", rich_help_panel=TRAINING)] = None,
     batch_size: Annotated[Optional[int], typer.Option(help="Images a step.", rich_help_panel=TRAINING)] = None,
+    change: Annotated[Optional[list[str]], typer.Option("--set", metavar="NAME=VALUE", help="Any setting of the recipe, as label_smoothing=0.1; may be repeated.", rich_help_panel=TRAINING)] = None,
     seeds: Annotated[int, typer.Option(help="Training runs a cell, for the spread.", rich_help_panel=TRAINING)] = 3,
-    output: Annotated[Optional[Path], typer.Option(help="Folder for evaluation.json; by default the run folder.", rich_help_panel=OUTPUT)] = None,
+    top_k: Annotated[Optional[int], typer.Option(help="Of the top-k error; by default 5, fewer where there are fewer than ten classes.", rich_help_panel=TRAINING)] = None,
+    precision: Annotated[str, typer.Option(help="no (single), bf16, or on a GPU fp16.", rich_help_panel=TRAINING)] = "no",
+    workers: Annotated[Optional[int], typer.Option(help="Processes that decode files, with --on-disk.", rich_help_panel=TRAINING)] = None,
+    output: Annotated[Optional[Path], typer.Option(help="Folder for networks, logs and evaluation.json; by default the run folder.", rich_help_panel=OUTPUT)] = None,
     device: Device = "auto", quiet: Quiet = False, as_json: Json = False,
 ) -> None:
     "Train cells with labels and report their test error, size and time."
-    from csnas_nb.data import load_splits
-    from csnas_nb.evaluation import RECIPES, comparison_table, evaluate, plot_confusion, report_from_dict
+    from csnas_nb.evaluation import comparison_table, difference_table, evaluate, report_from_dict
+    from csnas_nb.recipes import RECIPES
     if seeds < 1: raise ValueError(f"--seeds must be at least 1, got {seeds}")
+    check_used({"workers": workers, "limit": limit if on_disk else None, "skip_broken": skip_broken and on_disk or None},
+               {"workers": (on_disk, "--on-disk"), **{name: (False, "images in memory, without --on-disk") for name in ("limit", "skip_broken")}})
     load_plugin(plugin)
-    recipe = chosen(RECIPES, recipe, channels=channels, layers=layers, epochs=epochs, batch_size=batch_size)
+    recipe = chosen(RECIPES, recipe, **recipe_settings(change or []) | {name: value for name, value in
+                    {"channels": channels, "layers": layers, "epochs": epochs, "batch_size": batch_size}.items() if value is not None})
     run, cells = evaluation_cells(target, against or [], pick)
     origin = evaluation_origin(run, data, size=size, limit=limit, root=root and str(root), on_error="skip" if skip_broken else None)
     seen = bool(run) and data is None and origin.pop("split") != "train"
     if seen: log.warning("the search saw the test images too: the test error may flatter its cell")
-    splits, device, folder, rows = load_splits(**origin, progress=not quiet), pick_device(device), output or run, []
+    quiet, main_process = quiet or not is_main_process(), is_main_process()
+    splits = evaluation_splits(origin, recipe, on_disk, not quiet)
+    device, folder, rows, options = pick_device(device), output or run, [], {"precision": precision, "top_k": top_k}
     earlier = read_reports(folder)
     for role, genotype in cells:
-        key = report_key(genotype, recipe, range(seeds), splits)
+        key = report_key(genotype, recipe, range(seeds), splits, **options)
         report = next((report_from_dict(old) for old in earlier if old["key"] == key), None)
-        report = report or evaluate(genotype, splits, recipe, seeds=range(seeds), device=device, progress=not quiet)
-        rows.append((role, run_score(run, genotype, device) if run else None, report))
-        if folder: write_evaluation(folder, evaluation_json(rows, splits, origin, seen), earlier)
-    if folder: plot_confusion(rows[0][2]).savefig(folder / "confusion.png", dpi=150)
-    say(comparison_table(rows) + (f"\nwritten to {folder}" if folder else ""), evaluation_json(rows, splits, origin, seen), as_json)
+        report = report or evaluate(genotype, splits, recipe, seeds=range(seeds), device=device, workers=workers or 0, folder=folder, progress=not quiet, **options)
+        rows.append((role, run_score(run, genotype, device) if run and main_process else None, report))
+        if folder and main_process: write_evaluation(folder, evaluation_json(rows, splits, origin, seen, options), earlier)
+    if not main_process: return
+    if folder: draw_evaluation(folder, rows, splits, device)
+    differences = difference_table(rows)
+    say(comparison_table(rows) + (f"\n\n{differences}" if differences else "") + (f"\nwritten to {folder}" if folder else ""), evaluation_json(rows, splits, origin, seen, options), as_json)
+
+# %% ../nbs/06_cli.ipynb #ceb4f7c7
+def is_main_process()->bool: # True where there is only one
+    "Is this the process that prints and writes? (ours)"
+    return int(os.environ.get("RANK", 0)) == 0
+
+def recipe_settings(
+    pairs:Sequence[str], # 'name=value'
+)->dict[str, Any]: # raises ValueError that names the settings there are
+    "Settings of a recipe from text (ours)."
+    from dataclasses import fields
+    from csnas_nb.recipes import Recipe
+    kinds, found = {f.name: int if f.name == "side" else f.type for f in fields(Recipe)}, {}
+    for pair in pairs:
+        name, _, text = pair.partition("=")
+        if name not in kinds: raise ValueError(f"--set {pair}: a recipe has no setting {name} (it has {', '.join(kinds)})")
+        try: found[name] = kinds[name](text)
+        except ValueError: raise ValueError(f"--set {pair}: {name} is a number, got {text or 'nothing'}") from None
+    return found
+
+def evaluation_splits(
+    origin:dict[str, Any], # from `evaluation_origin`
+    recipe:Any, # a Recipe: its side
+    on_disk:bool, # leave files where they are?
+    progress:bool, # show a bar while decoding?
+)->Any: # Splits
+    "The labelled images to train and test on (ours)."
+    from csnas_nb.data import load_splits
+    from csnas_nb.folders import open_splits
+    if not on_disk: return load_splits(**origin | ({"size": recipe.side} if recipe.side and "size" not in origin else {}), progress=progress)
+    side = origin.get("size", recipe.side)
+    if side is None: raise ValueError("--on-disk needs a side: --size, or a recipe with one")
+    return open_splits(origin["source"], side, seed=origin["seed"])
+
+def draw_evaluation(
+    folder:Path, # to write into
+    rows:Sequence[tuple[str, float|None, Any]], # role, score, Report; the first is drawn
+    splits:Any, # what was trained on
+    device:str, # where to compute
+)->None: # confusion.png, training.png, calibration.png, comparison.png, classes.csv, and for images in memory activation_maps.png
+    "The figures of an evaluation (ours)."
+    from csnas_nb.activation_maps import plot_activation_maps
+    from csnas_nb.data import ImageSet
+    from csnas_nb.evaluation import fitted, load, plot_comparison, plot_confusion, plot_log
+    from csnas_nb.measures import class_table, plot_calibration
+    first = rows[0][2]
+    figures = {"confusion": plot_confusion(first), "training": plot_log(*(folder / file for file in map(os.path.dirname, first.files))), "comparison": plot_comparison(rows),
+               "calibration": plot_calibration([(role, report.measures[0].calibration) for role, _, report in rows])}
+    if isinstance(splits.test, ImageSet): figures["activation_maps"] = plot_activation_maps(load(folder / first.files[0], device), fitted(splits.test, first.recipe.side))
+    for name, figure in figures.items(): figure.savefig(folder / f"{name}.png", dpi=150)
+    class_table(first.confusion, first.classes).to_csv(folder / "classes.csv")
 
 # %% ../nbs/06_cli.ipynb #bfcad93e
 def run_folder(
@@ -391,17 +457,19 @@ def run_images(
         raise ValueError(f"the images of {run} cannot be loaded again as they were")
     return images
 
-# %% ../nbs/06_cli.ipynb #5d99373f
+# %% ../nbs/06_cli.ipynb #3ab72f2e
 def report_key(
     genotype:Any, # a Genotype
     recipe:Any, # a Recipe
     seeds:Sequence[int], # of the training runs
     splits:Any, # what is trained on
+    precision:str="no", # of the numbers
+    top_k:int|None=None, # of the top-k error
 )->list[Any]: # JSON
     "What makes two evaluations the same one (ours)."
     from dataclasses import asdict
     from csnas_nb.cells import to_json
-    return [to_json(genotype), asdict(recipe), list(seeds), [part.fingerprint for part in splits]]
+    return [to_json(genotype), asdict(recipe), list(seeds), [part.fingerprint for part in splits], precision, top_k]
 
 def read_reports(
     folder:Path|None, # run folder or other
@@ -423,17 +491,18 @@ def write_evaluation(
     folder.mkdir(parents=True, exist_ok=True)
     write_whole(folder / "evaluation.json", json.dumps({**data, "reports": data["reports"] + kept}, indent=1).encode())
 
-# %% ../nbs/06_cli.ipynb #5499afcf
+# %% ../nbs/06_cli.ipynb #3ab0129c
 def evaluation_json(
     rows:Sequence[tuple[str, float|None, Any]], # role, score, Report
     splits:Any, # what was trained on
     origin:dict[str, Any], # where it came from
     seen:bool=False, # did the search see the test images?
+    options:dict[str, Any]|None=None, # precision and top_k, where they were given
 )->dict[str, Any]: # JSON
     "An evaluation for programs, with all that is needed to repeat it (ours)."
     from csnas_nb.evaluation import report_to_dict
     from csnas_nb.search import versions
-    reports = [{"role": role, "score": score, "key": report_key(report.genotype, report.recipe, report.seeds, splits), **report_to_dict(report)}
+    reports = [{"role": role, "score": score, "key": report_key(report.genotype, report.recipe, report.seeds, splits, **options or {}), **report_to_dict(report)}
                for role, score, report in rows]
     images = {name: len(part) for name, part in zip(("train", "valid", "test"), splits)}
     return {"data": origin, "images": images, "search_saw_test_images": seen, "reports": reports, "versions": versions()}
@@ -529,6 +598,96 @@ def show_cell(
         data["trials"] = json.loads(table.to_json(orient="records"))
         text += "\n" + table.to_string(index=False, float_format="%.4f")
     say(text, data, as_json)
+
+# %% ../nbs/06_cli.ipynb #1d8fc87f
+@app.command("log")
+def show_log(
+    folder: Annotated[Path, typer.Argument(help="A run folder, or the folder of a training run.")],
+    picture: Annotated[Optional[Path], typer.Option(help="Draw the curves into this PNG file.")] = None,
+    as_json: Json = False,
+) -> None:
+    "Show how training goes: the last epoch of every run below a folder."
+    import pandas as pd
+    from csnas_nb.evaluation import LOG, plot_log
+    paths = sorted(folder.rglob(LOG))
+    if not paths: raise FileNotFoundError(f"no log of a training run in {folder}")
+    last = pd.DataFrame([{"run": str(path.parent.relative_to(folder)), **pd.read_csv(path).iloc[-1].to_dict()} for path in paths]).astype({"epoch": int})
+    if picture: plot_log(*paths).savefig(picture, dpi=150)
+    say(last.to_string(index=False, float_format="%.4g"), json.loads(last.to_json(orient="records")), as_json)
+
+# %% ../nbs/06_cli.ipynb #c798d842
+@app.command("compare")
+def compare_cells(
+    targets: Annotated[list[str], typer.Argument(help="Run folders that `csnas evaluate` worked on, and cells: known names, files, or text.")],
+    output: Annotated[Optional[Path], typer.Option(help="Folder for comparison.png and cells.png.", rich_help_panel=OUTPUT)] = None,
+    as_json: Json = False,
+) -> None:
+    "Set trained cells side by side: errors, intervals, classes, cost."
+    from csnas_nb.cells import network_size
+    from csnas_nb.evaluation import comparison_table, difference_table, plot_comparison, report_to_dict
+    from csnas_nb.recipes import Recipe
+    found = compared(targets)
+    rows, bare = [(name, score, report) for name, _, report, score, _ in found if report], [(name, genotype) for name, genotype, report, *_ in found if not report]
+    if len({json.dumps(key) for *_, key in found if key}) > 1: log.warning("trained by other recipes, seeds or on other images: these errors cannot be compared")
+    recipe, sides, classes = (rows[0][2].recipe, rows[0][2].sides, len(rows[0][2].classes)) if rows else (Recipe(channels=36, layers=20), (32, 32), 10)
+    sizes = [(name, genotype.name, network_size(genotype, recipe.channels, recipe.layers, classes, sides, stem=recipe.stem)) for name, genotype in bare]
+    if output:
+        output.mkdir(parents=True, exist_ok=True)
+        if rows: plot_comparison(rows).savefig(output / "comparison.png", dpi=150)
+        draw_cells([(name, genotype) for name, genotype, *_ in found]).savefig(output / "cells.png", dpi=120)
+    parts = [comparison_table(rows), difference_table(rows)] if rows else []
+    parts += ["\n".join(f"not trained here: {cell}, {size.parameters:,} parameters, {size.multiply_adds:,} multiply-adds (C={recipe.channels}, {recipe.layers} cells)" for _, cell, size in sizes)]
+    data = {"reports": [{"name": name, "score": score, **report_to_dict(report)} for name, score, report in rows],
+            "not_trained": [{"name": name, "cell": cell, "parameters": size.parameters, "multiply_adds": size.multiply_adds} for name, cell, size in sizes]}
+    say("\n\n".join(filter(None, parts)), data, as_json)
+
+def compared(
+    targets:Sequence[str], # run folders, or cells by name, file or text
+)->list[tuple[str, Any, Any, float|None, Any]]: # name, Genotype, Report or None, score or None, what must agree for errors to be comparable
+    "What `csnas compare` is asked for (ours)."
+    from csnas_nb.cells import as_genotype
+    from csnas_nb.evaluation import report_from_dict
+    folders = {target: read_reports(Path(target)) for target in targets if run_folder(target)}
+    if bare := [target for target, reports in folders.items() if not reports]: raise ValueError(f"nothing was trained in {', '.join(bare)}: csnas evaluate does that")
+    def row(name, data): return name, report_from_dict(data).genotype, report_from_dict(data), data["score"], data["key"][1:]
+    if len(targets) == 1 and folders: return [row(data["role"], data) for data in folders[targets[0]]]
+    everything, rows = [data for reports in folders.values() for data in reports], []
+    for target in targets:
+        if target in folders: rows.append(row(Path(target).name, folders[target][0])); continue
+        genotype = as_genotype(target)
+        data = next((data for data in everything if report_from_dict(data).genotype.digest == genotype.digest), None)
+        rows.append(row("known", data) if data else ("known", genotype, None, None, None))
+    return rows
+
+def draw_cells(
+    cells:Sequence[tuple[str, Any]], # name and Genotype
+)->Any: # a matplotlib figure, closed: a column a cell, normal above, reduction below
+    "Cells side by side (ours)."
+    import matplotlib.pyplot as plt
+    from csnas_nb.cells import draw_cell
+    figure, axes = plt.subplots(2, len(cells), figsize=(8 * len(cells), 8), layout="constrained", squeeze=False)
+    for (name, genotype), column in zip(cells, axes.T):
+        for axis, kind in zip(column, ("normal", "reduce")): draw_cell(getattr(genotype, kind), getattr(genotype, f"{kind}_concat"), axis, f"{name}: {genotype.name}, {kind} cell")
+    plt.close(figure)
+    return figure
+
+# %% ../nbs/06_cli.ipynb #5dc3c8dc
+@app.command("export")
+def export_network(
+    target: Annotated[Path, typer.Argument(help="A run folder that `csnas evaluate` worked on, the folder of a training run, or network.safetensors.")],
+    file: Annotated[Path, typer.Argument(help="To write: .onnx for ONNX, .pt2 for a PyTorch program.")],
+    plugin: Plugin = None, as_json: Json = False,
+) -> None:
+    "Write a trained network into a file for other programs."
+    from csnas_nb.evaluation import load
+    from csnas_nb.export import export_onnx, export_program
+    if file.suffix not in (".onnx", ".pt2"): raise ValueError(f"the file to write ends in .onnx or .pt2, got {file.name}")
+    load_plugin(plugin)
+    classifier = load(target)
+    difference = (export_onnx if file.suffix == ".onnx" else export_program)(classifier, file)
+    height, width = classifier.sides
+    say(f"{classifier.network.genotype.name}: {len(classifier.classes)} classes, images of {height}x{width} as floats 0 to 1, probabilities\nthe file's answers differ by at most {difference:.1e}\nwritten to {file}",
+        {"cell": classifier.network.genotype.name, "classes": classifier.classes, "sides": classifier.sides, "difference": difference, "file": str(file)}, as_json)
 
 # %% ../nbs/06_cli.ipynb #f34ba572
 def main(

@@ -9,9 +9,9 @@ __all__ = ['log', 'CHECKPOINT', 'NETWORK', 'LOG', 'seed_of', 'EpochOrder', 'Pict
            'run_identity', 'check_identity', 'Classifier', 'Trained', 'train', 'labelled_network', 'begin_with',
            'run_epochs', 'one_epoch', 'standing', 'training_bar', 'save_trained', 'load_trained', 'Report',
            'format_error', 'report_to_dict', 'report_from_dict', 'evaluate', 'training_folder', 'plot_confusion',
-           'comparison_table', 'load']
+           'comparison_table', 'difference_table', 'plot_comparison', 'load']
 
-# %% ../nbs/05_evaluation.ipynb #4fe581af
+# %% ../nbs/05_evaluation.ipynb #f3af4395
 import copy
 import hashlib
 import json
@@ -36,7 +36,7 @@ from .cells import Genotype, Network, Size, check_side, from_json, network_size,
 from .contrastive import peak_memory, read_tensors, write_tensors
 from .data import ImageSet, Splits, normalise, resize, split, to_device
 from .folders import DiskImages, read_square
-from .measures import Latency, Measures, balanced_error, confusion_matrix, error_rate, latency, mean_interval, measure, measures_from_dict, plot_confusion_matrix
+from .measures import Latency, Measures, balanced_error, class_table, confusion_matrix, difference_interval, error_rate, latency, mean_interval, measure, measures_from_dict, plot_confusion_matrix
 from .recipes import RECIPES, LabelledImages, Recipe, cutout, epoch_order, learning_rate, make_augmentation, make_loss, make_optimiser
 
 if TYPE_CHECKING: from accelerate import Accelerator
@@ -558,7 +558,7 @@ def load_trained(
     network.load_state_dict(weights)
     return Trained(Classifier(network.to(device).eval(), recipe=recipe, **own), tuple(Epoch(**e) for e in header["epochs"]), header["best"], header["memory"])
 
-# %% ../nbs/05_evaluation.ipynb #af527258
+# %% ../nbs/05_evaluation.ipynb #c77b4f40
 @dataclass(frozen=True)
 class Report:
     "What training with labels says of a cell."
@@ -572,6 +572,7 @@ class Report:
     latency: Latency = field(compare=False)  # of an answer, on the machine that trained
     memory: int = field(compare=False)  # bytes at the peak of training, see `peak_memory`
     seconds: float = field(compare=False)  # of training, all runs together
+    sides: tuple[int, int]  # height and width of the images, in pixels
     files: tuple[str, ...] = ()  # network.safetensors by seed, relative to the folder of the evaluation
 
     @property
@@ -612,7 +613,7 @@ class Report:
         "The outcome in one line."
         return f"Report({self.genotype.name}, test error {format_error(self)}, {self.size.parameters:,} parameters)"
 
-# %% ../nbs/05_evaluation.ipynb #1f96f991
+# %% ../nbs/05_evaluation.ipynb #b09980cc
 def format_error(
     report:Report, # of one seed or more
 )->str: # '2.23 % ± 0.16'
@@ -636,11 +637,11 @@ def report_from_dict(
     if missing := [f.name for f in fields(Report) if f.name not in data]: raise ValueError(f"a report of another version: it has no {', '.join(missing)}")
     known = {f.name: data[f.name] for f in fields(Report)}
     known["valid_errors"] = [math.nan if e is None else e for e in known["valid_errors"]]
-    parts = {name: tuple(known[name]) for name in ("classes", "seeds", "valid_errors", "files")}
+    parts = {name: tuple(known[name]) for name in ("classes", "seeds", "valid_errors", "sides", "files")}
     return Report(**{**known, **parts, "measures": tuple(map(measures_from_dict, known["measures"])), "size": Size(**known["size"]), "latency": Latency(**known["latency"]),
                      "genotype": Genotype(**known["genotype"]), "recipe": Recipe(**known["recipe"])})
 
-# %% ../nbs/05_evaluation.ipynb #bfda98e8
+# %% ../nbs/05_evaluation.ipynb #62d7be14
 def evaluate(
     genotype:Genotype, # built exactly as written
     data:Splits|ImageSet, # train, valid, test, in memory or as files; or one labelled set, cut in three by `split`, whose test part a search may have seen
@@ -668,7 +669,7 @@ def evaluate(
     size = network_size(genotype, recipe.channels, recipe.layers, len(test.classes), test.sides, stem=recipe.stem)
     quick = latency(runs[0].network, test.sides, device=next(runs[0].network.parameters()).device)
     return Report(genotype, recipe, tuple(test.classes), tuple(seeds), tuple(measures), tuple(run.valid_error for run in runs), size, quick,
-                  max(run.memory for run in runs), sum(run.seconds for run in runs), tuple(files))
+                  max(run.memory for run in runs), sum(run.seconds for run in runs), tuple(test.sides), tuple(files))
 
 def training_folder(
     genotype:Genotype, # as written
@@ -705,6 +706,38 @@ def comparison_table(
         costs.append(f"{name:{width}s} {report.size.parameters:11,d} {report.size.multiply_adds:14,d} {1e3 * report.latency.single:9.1f} {1 / report.latency.batched:9,.0f} "
                      f"{report.memory / 2**20:6,.0f} {report.seconds:8.1f}")
     return "\n\n".join("\n".join([lines[0], "-" * len(lines[0]), *lines[1:]]) for lines in (errors, costs))
+
+# %% ../nbs/05_evaluation.ipynb #eb4bd2e0
+def difference_table(
+    rows:Sequence[tuple[str, float|None, Report]], # as for `comparison_table`; the first is compared with each other
+)->str: # one line for each but the first; empty where there are no two with several seeds each
+    "Differences of mean test errors in points, with their 95 % intervals (Welch)."
+    lines, (role, _, first) = [], rows[0]
+    for other, _, report in rows[1:]:
+        if min(len(first.errors), len(report.errors)) < 2: continue
+        low, high = difference_interval(first.errors, report.errors)
+        verdict = "no spread to judge by" if math.isnan(low) else "no difference shown" if low <= 0 <= high else "a difference"
+        lines.append(f"{role} minus {other}: {100 * (first.error - report.error):+.2f} points, 95 % interval {100 * low:+.2f} to {100 * high:+.2f}: {verdict}")
+    return "\n".join(lines)
+
+def plot_comparison(
+    rows:Sequence[tuple[str, float|None, Report]], # as for `comparison_table`; the same classes everywhere
+)->Figure: # closed, so that it is shown once
+    "Test errors against multiply-adds, a dot a seed and the 95 % interval; and the share of each class that is found (ours)."
+    import matplotlib.pyplot as plt
+    classes = rows[0][2].classes
+    if any(report.classes != classes for *_, report in rows): raise ValueError("the figure compares cells on the same classes, these reports have different ones")
+    figure, (left, right) = plt.subplots(1, 2, figsize=(10, 3.4), layout="constrained", width_ratios=(1, 1.5))
+    for k, (role, _, report) in enumerate(rows):
+        x, (low, high), name = report.size.multiply_adds, report.interval, f"{role}: {report.genotype.name}"
+        left.errorbar([x], [100 * report.error], yerr=[[100 * (report.error - max(0, low))], [100 * (high - report.error)]], marker="o", capsize=3, color=f"C{k % 10}")
+        left.plot([x] * len(report.errors), [100 * e for e in report.errors], ls="", marker="_", color=f"C{k % 10}")
+        recall = class_table(report.confusion, classes).recall
+        right.plot(range(len(classes)), 100 * recall, marker="o", ls="-" if len(classes) <= 30 else "", color=f"C{k % 10}", label=name)
+    left.set_xscale("log"); left.set_xlabel("multiply-adds an image"); left.set_ylabel("test error, %"); right.set_ylabel("of the class found, %"); right.legend(fontsize=8)
+    if len(classes) <= 30: right.set_xticks(range(len(classes)), classes, rotation=90 if max(map(len, classes)) > 2 else 0)
+    plt.close(figure)
+    return figure
 
 # %% ../nbs/05_evaluation.ipynb #b5d40e4a
 def load(
