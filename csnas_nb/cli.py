@@ -276,7 +276,7 @@ def search_json(
             "trials": len(result.trials), "proposed_by_sampler": result.proposals, "given_up": states(result, "PRUNED"), "failed": states(result, "FAIL"),
             "over_limit": result.over_limit, "front": front}
 
-# %% ../nbs/06_cli.ipynb #c5bef7c3
+# %% ../nbs/06_cli.ipynb #5541c3c7
 @app.command("evaluate")
 def evaluate_cells(
     target: Annotated[str, typer.Argument(help="A run folder, or a cell: a known name, a file, or DARTS' text form.")],
@@ -307,6 +307,7 @@ def evaluate_cells(
     load_plugin(plugin)
     recipe = chosen(RECIPES, recipe, **recipe_settings(change or []) | {name: value for name, value in
                     {"channels": channels, "layers": layers, "epochs": epochs, "batch_size": batch_size}.items() if value is not None})
+    if size and recipe.side: recipe = chosen({"own": recipe}, "own", side=size)                # --size wins over the recipe's
     run, cells = evaluation_cells(target, against or [], pick)
     origin = evaluation_origin(run, data, size=size, limit=limit, root=root and str(root), on_error="skip" if skip_broken else None)
     seen = bool(run) and data is None and origin.pop("split") != "train"
