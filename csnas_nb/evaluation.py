@@ -504,7 +504,7 @@ def standing(
     "By what the best epoch is chosen: error or balanced error on the validation split, then loss (ours)."
     return epoch.valid_error if recipe.choose_by == "error" else epoch.valid_balanced_error, epoch.valid_loss
 
-# %% ../nbs/05_evaluation.ipynb #a078460c
+# %% ../nbs/05_evaluation.ipynb #115d20dd
 class training_bar:
     "A progress bar over all images of all epochs, as a context (tqdm)."
     def __init__(
@@ -526,8 +526,8 @@ class training_bar:
         self.bar.update(images)
         if self.bar.disable or time.monotonic() - self.seen < 0.5: return
         (loss, errors, count), last = sums.tolist(), self.state.epochs[-1:]
-        self.bar.set_postfix(epoch=len(self.state.epochs) + 1, loss=f"{loss / count:.3f}", error=f"{errors / count:.1%}", rate=f"{self.training.optimiser.param_groups[0]['lr']:.2g}",
-                             **{"valid": f"{epoch.valid_error:.1%}" for epoch in last})
+        self.bar.set_postfix(epoch=len(self.state.epochs) + 1, loss=f"{loss / count:.3f}", accuracy=f"{1 - errors / count:.1%}", rate=f"{self.training.optimiser.param_groups[0]['lr']:.2g}",
+                             **{"valid error": f"{epoch.valid_error:.1%}" for epoch in last})
         self.seen = time.monotonic()
 
 # %% ../nbs/05_evaluation.ipynb #6404d4cf
@@ -690,7 +690,7 @@ def plot_confusion(
     "The confusion matrix of a report, errors coloured (ours)."
     return plot_confusion_matrix(report.confusion, report.classes, report.genotype.name)
 
-# %% ../nbs/05_evaluation.ipynb #7efecb93
+# %% ../nbs/05_evaluation.ipynb #00ccba32
 def comparison_table(
     rows:Sequence[tuple[str, float|None, Report]], # what the cell is, its label-free score if it has one, its report
 )->str: # fixed width, two tables of one line a cell
@@ -700,7 +700,7 @@ def comparison_table(
     errors = [f"{'cell':{width}s} {'score':>7s} {'test error':>15s} {'95 % interval':>15s} {'balanced':>9s} {f'top-{k}':>8s} {'calibration':>11s}"]
     costs = [f"{'cell':{width}s} {'parameters':>11s} {'multiply-adds':>14s} {'ms alone':>9s} {'images/s':>9s} {'MB':>6s} {'seconds':>8s}"]
     for name, (_, score, report) in zip(names, rows):
-        low, high = (100 * max(0.0, x) for x in report.interval)
+        low, high = (100 * min(1.0, max(0.0, x)) for x in report.interval)
         errors.append(f"{name:{width}s} {'' if score is None else f'{score:.4f}':>7s} {format_error(report):>15s} {f'{low:.2f} to {high:.2f}':>15s} "
                       f"{100 * report.mean('balanced_error'):7.2f} % {100 * report.mean('top_k_error'):6.2f} % {report.mean('calibration'):11.3f}")
         costs.append(f"{name:{width}s} {report.size.parameters:11,d} {report.size.multiply_adds:14,d} {1e3 * report.latency.single:9.1f} {1 / report.latency.batched:9,.0f} "
