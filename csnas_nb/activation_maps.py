@@ -31,7 +31,7 @@ def activation_maps(
     network.train(was_training)
     return maps
 
-# %% ../nbs/05a_activation_maps.ipynb #4598d001
+# %% ../nbs/05a_activation_maps.ipynb #7fd03bfe
 def plot_activation_maps(
     classifier:Classifier, # from `train` or `load`
     images:ImageSet, # labelled, of the classifier's sides
@@ -51,7 +51,7 @@ def plot_activation_maps(
         above, below = axes[2 * (k // columns), k % columns], axes[2 * (k // columns) + 1, k % columns]
         truth, answer = classifier.classes[chosen.labels[k]], classifier.classes[answers[k]]
         above.imshow(pictures[k]); below.imshow(pictures[k]); below.imshow(evidence[k], cmap="inferno", alpha=0.6)
-        above.set_title(truth if truth == answer else f"{truth}\nnot {answer}", fontsize=7, color="black" if truth == answer else "#b00020")
+        above.set_title(truth if truth == answer else f"{truth},\ntaken for {answer}", fontsize=7, color="black" if truth == answer else "#b00020")
     plt.close(figure)
     return figure
 

@@ -276,7 +276,7 @@ def search_json(
             "trials": len(result.trials), "proposed_by_sampler": result.proposals, "given_up": states(result, "PRUNED"), "failed": states(result, "FAIL"),
             "over_limit": result.over_limit, "front": front}
 
-# %% ../nbs/06_cli.ipynb #5541c3c7
+# %% ../nbs/06_cli.ipynb #c1c7181f
 @app.command("evaluate")
 def evaluate_cells(
     target: Annotated[str, typer.Argument(help="A run folder, or a cell: a known name, a file, or DARTS' text form.")],
@@ -284,6 +284,7 @@ def evaluate_cells(
     pick: Pick = "best", plugin: Plugin = None,
     data: Annotated[Optional[str], typer.Option(help="Labelled images; by default those of the run.", rich_help_panel=IMAGES)] = None,
     size: Size = None, limit: Limit = None, root: Root = None, skip_broken: Skip = False,
+    valid: Annotated[Optional[float], typer.Option(help="Share of the training images kept for choosing the best weights; by default 0.2.", rich_help_panel=IMAGES)] = None,
     on_disk: Annotated[bool, typer.Option("--on-disk", help="Leave the files where they are and decode them while training: for data too large for memory.", rich_help_panel=IMAGES)] = False,
     recipe: Annotated[str, typer.Option(help="Training recipe: quick, digits, fashion_mnist, cifar10, imagenet_mobile or isic.", rich_help_panel=TRAINING)] = "quick",
     channels: Annotated[Optional[int], typer.Option(help="Channels of the network.", rich_help_panel=TRAINING)] = None,
@@ -295,7 +296,7 @@ def evaluate_cells(
     top_k: Annotated[Optional[int], typer.Option(help="Of the top-k error; by default 5, fewer where there are fewer than ten classes.", rich_help_panel=TRAINING)] = None,
     precision: Annotated[str, typer.Option(help="no (single), bf16, or on a GPU fp16.", rich_help_panel=TRAINING)] = "no",
     workers: Annotated[Optional[int], typer.Option(help="Processes that decode files, with --on-disk.", rich_help_panel=TRAINING)] = None,
-    output: Annotated[Optional[Path], typer.Option(help="Folder for networks, logs and evaluation.json; by default the run folder.", rich_help_panel=OUTPUT)] = None,
+    output: Annotated[Optional[Path], typer.Option(help="Folder for networks, logs and evaluation.json; by default the run folder, for a cell runs/ and its name.", rich_help_panel=OUTPUT)] = None,
     device: Device = "auto", quiet: Quiet = False, as_json: Json = False,
 ) -> None:
     "Train cells with labels and report their test error, size and time."
@@ -313,21 +314,23 @@ def evaluate_cells(
     seen = bool(run) and data is None and origin.pop("split") != "train"
     if seen: log.warning("the search saw the test images too: the test error may flatter its cell")
     quiet, main_process = quiet or not is_main_process(), is_main_process()
-    splits = evaluation_splits(origin, recipe, on_disk, not quiet)
-    device, folder, rows, options = pick_device(device), output or run, [], {"precision": precision, "top_k": top_k}
+    splits = evaluation_splits(origin, recipe, on_disk, not quiet, valid)
+    device, folder, rows, options = pick_device(device), output or run or Path("runs") / cells[0][1].name, [], {"precision": precision, "top_k": top_k}
     earlier = read_reports(folder)
     for role, genotype in cells:
         key = report_key(genotype, recipe, range(seeds), splits, **options)
         report = next((report_from_dict(old) for old in earlier if old["key"] == key), None)
         report = report or evaluate(genotype, splits, recipe, seeds=range(seeds), device=device, workers=workers or 0, folder=folder, progress=not quiet, **options)
-        rows.append((role, run_score(run, genotype, device) if run and main_process else None, report))
-        if folder and main_process: write_evaluation(folder, evaluation_json(rows, splits, origin, seen, options), earlier)
+        rows.append((role, None, report))
+        if main_process: write_evaluation(folder, evaluation_json(rows, splits, origin, seen, options))
     if not main_process: return
-    if folder: draw_evaluation(folder, rows, splits, device)
+    if run: rows = [(role, run_score(run, report.genotype, device), report) for role, _, report in rows]       # last: the other processes do not wait for it
+    write_evaluation(folder, evaluation_json(rows, splits, origin, seen, options))
+    draw_evaluation(folder, rows, splits, device)
     differences = difference_table(rows)
-    say(comparison_table(rows) + (f"\n\n{differences}" if differences else "") + (f"\nwritten to {folder}" if folder else ""), evaluation_json(rows, splits, origin, seen, options), as_json)
+    say(comparison_table(rows) + (f"\n\n{differences}" if differences else "") + f"\nwritten to {folder}: evaluation.json, trained/ (networks, logs), classes.csv, five pictures", evaluation_json(rows, splits, origin, seen, options), as_json)
 
-# %% ../nbs/06_cli.ipynb #ceb4f7c7
+# %% ../nbs/06_cli.ipynb #7e55b591
 def is_main_process()->bool: # True where there is only one
     "Is this the process that prints and writes? (ours)"
     return int(os.environ.get("RANK", 0)) == 0
@@ -342,7 +345,7 @@ def recipe_settings(
     for pair in pairs:
         name, _, text = pair.partition("=")
         if name not in kinds: raise ValueError(f"--set {pair}: a recipe has no setting {name} (it has {', '.join(kinds)})")
-        try: found[name] = kinds[name](text)
+        try: found[name] = None if name == "side" and text == "none" else kinds[name](text)
         except ValueError: raise ValueError(f"--set {pair}: {name} is a number, got {text or 'nothing'}") from None
     return found
 
@@ -351,14 +354,16 @@ def evaluation_splits(
     recipe:Any, # a Recipe: its side
     on_disk:bool, # leave files where they are?
     progress:bool, # show a bar while decoding?
+    valid:float|None=None, # share of the training images held back; None: a fifth
 )->Any: # Splits
     "The labelled images to train and test on (ours)."
     from csnas_nb.data import load_splits
     from csnas_nb.folders import open_splits
-    if not on_disk: return load_splits(**origin | ({"size": recipe.side} if recipe.side and "size" not in origin else {}), progress=progress)
-    side = origin.get("size", recipe.side)
+    share = {} if valid is None else {"valid": valid}
+    if not on_disk: return load_splits(**origin | ({"size": recipe.side} if recipe.side else {}), **share, progress=progress)
+    side = recipe.side or origin.get("size")                              # a search may have looked at smaller images than training wants
     if side is None: raise ValueError("--on-disk needs a side: --size, or a recipe with one")
-    return open_splits(origin["source"], side, seed=origin["seed"])
+    return open_splits(origin["source"], side, seed=origin["seed"], **share)
 
 def draw_evaluation(
     folder:Path, # to write into
@@ -479,16 +484,15 @@ def read_reports(
     path = folder / "evaluation.json" if folder else None
     return json.loads(path.read_text(encoding="utf-8"))["reports"] if path and path.is_file() else []
 
-# %% ../nbs/06_cli.ipynb #d8591e9d
+# %% ../nbs/06_cli.ipynb #87855bc1
 def write_evaluation(
     folder:Path, # made if need be
     data:dict[str, Any], # from `evaluation_json`
-    earlier:Sequence[dict[str, Any]], # reports that the file held before; those of other questions are kept
-)->None: # evaluation.json
+)->None: # evaluation.json; reports of other questions that it holds are kept
     "The evaluation so far, beside earlier ones, in its folder (ours)."
     from csnas_nb.search import write_whole
     keys = [report["key"] for report in data["reports"]]
-    kept = [report for report in earlier if report["key"] not in keys]
+    kept = [report for report in read_reports(folder) if report["key"] not in keys]
     folder.mkdir(parents=True, exist_ok=True)
     write_whole(folder / "evaluation.json", json.dumps({**data, "reports": data["reports"] + kept}, indent=1).encode())
 
@@ -616,7 +620,7 @@ def show_log(
     if picture: plot_log(*paths).savefig(picture, dpi=150)
     say(last.to_string(index=False, float_format="%.4g"), json.loads(last.to_json(orient="records")), as_json)
 
-# %% ../nbs/06_cli.ipynb #c798d842
+# %% ../nbs/06_cli.ipynb #bb9e3e99
 @app.command("compare")
 def compare_cells(
     targets: Annotated[list[str], typer.Argument(help="Run folders that `csnas evaluate` worked on, and cells: known names, files, or text.")],
@@ -629,14 +633,15 @@ def compare_cells(
     from csnas_nb.recipes import Recipe
     found = compared(targets)
     rows, bare = [(name, score, report) for name, _, report, score, _ in found if report], [(name, genotype) for name, genotype, report, *_ in found if not report]
-    if len({json.dumps(key) for *_, key in found if key}) > 1: log.warning("trained by other recipes, seeds or on other images: these errors cannot be compared")
+    alike = len({json.dumps(key) for *_, key in found if key}) < 2
+    if not alike: log.warning("trained by other recipes or seeds, or on other images: these errors cannot be compared")
     recipe, sides, classes = (rows[0][2].recipe, rows[0][2].sides, len(rows[0][2].classes)) if rows else (Recipe(channels=36, layers=20), (32, 32), 10)
     sizes = [(name, genotype.name, network_size(genotype, recipe.channels, recipe.layers, classes, sides, stem=recipe.stem)) for name, genotype in bare]
     if output:
         output.mkdir(parents=True, exist_ok=True)
-        if rows: plot_comparison(rows).savefig(output / "comparison.png", dpi=150)
+        if rows and alike: plot_comparison(rows).savefig(output / "comparison.png", dpi=150)
         draw_cells([(name, genotype) for name, genotype, *_ in found]).savefig(output / "cells.png", dpi=120)
-    parts = [comparison_table(rows), difference_table(rows)] if rows else []
+    parts = [comparison_table(rows), difference_table(rows) if alike else ""] if rows else []
     parts += ["\n".join(f"not trained here: {cell}, {size.parameters:,} parameters, {size.multiply_adds:,} multiply-adds (C={recipe.channels}, {recipe.layers} cells)" for _, cell, size in sizes)]
     data = {"reports": [{"name": name, "score": score, **report_to_dict(report)} for name, score, report in rows],
             "not_trained": [{"name": name, "cell": cell, "parameters": size.parameters, "multiply_adds": size.multiply_adds} for name, cell, size in sizes]}
@@ -651,7 +656,11 @@ def compared(
     folders = {target: read_reports(Path(target)) for target in targets if run_folder(target)}
     if bare := [target for target, reports in folders.items() if not reports]: raise ValueError(f"nothing was trained in {', '.join(bare)}: csnas evaluate does that")
     def row(name, data): return name, report_from_dict(data).genotype, report_from_dict(data), data["score"], data["key"][1:]
-    if len(targets) == 1 and folders: return [row(data["role"], data) for data in folders[targets[0]]]
+    if len(targets) == 1 and folders:
+        rows = [row(data["role"], data) for data in folders[targets[0]]]
+        kept = [r for r in rows if r[-1] == rows[0][-1]]
+        if len(kept) < len(rows): log.warning("%d older reports left out: trained by other recipes or seeds, or on other images", len(rows) - len(kept))
+        return kept
     everything, rows = [data for reports in folders.values() for data in reports], []
     for target in targets:
         if target in folders: rows.append(row(Path(target).name, folders[target][0])); continue
@@ -672,7 +681,7 @@ def draw_cells(
     plt.close(figure)
     return figure
 
-# %% ../nbs/06_cli.ipynb #5dc3c8dc
+# %% ../nbs/06_cli.ipynb #2e5b3afc
 @app.command("export")
 def export_network(
     target: Annotated[Path, typer.Argument(help="A run folder that `csnas evaluate` worked on, the folder of a training run, or network.safetensors.")],
@@ -687,15 +696,15 @@ def export_network(
     classifier = load(target)
     difference = (export_onnx if file.suffix == ".onnx" else export_program)(classifier, file)
     height, width = classifier.sides
-    say(f"{classifier.network.genotype.name}: {len(classifier.classes)} classes, images of {height}x{width} as floats 0 to 1, probabilities\nthe file's answers differ by at most {difference:.1e}\nwritten to {file}",
+    say(f"{classifier.network.genotype.name}, trained for {classifier.recipe.epochs} epochs: {len(classifier.classes)} classes, images of {height}x{width} as floats 0 to 1, probabilities\nthe file's answers differ by at most {difference:.1e}\nwritten to {file}",
         {"cell": classifier.network.genotype.name, "classes": classifier.classes, "sides": classifier.sides, "difference": difference, "file": str(file)}, as_json)
 
-# %% ../nbs/06_cli.ipynb #f34ba572
+# %% ../nbs/06_cli.ipynb #c5d8bd71
 def main(
     arguments:Sequence[str]|None=None, # default: the command line
 )->int: # exit code: 0, 1 for a failure, 2 for bad input, 130 when interrupted
     "The `csnas` command (ours)."
-    logging.basicConfig(format="csnas: %(levelname)s: %(message)s", level=logging.WARNING)
+    logging.basicConfig(format="csnas: %(levelname)s: %(message)s", level=logging.WARNING, force=True)
     arguments = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
     try: code = app(arguments, standalone_mode=False, prog_name="csnas") or 0
     except (typer.Abort, KeyboardInterrupt): code = INTERRUPTED
@@ -710,5 +719,6 @@ def main(
 INTERRUPTED = 130
 
 def _complain(error, code):
-    print(f"csnas: error: {' '.join(str(error).split())}", file=sys.stderr)
+    text = str(error).rpartition("ValueError: ")[2] if "Original Traceback" in str(error) else str(error)       # from a process that reads files
+    print(f"csnas: error: {' '.join(text.split())}", file=sys.stderr)
     return code

@@ -479,7 +479,7 @@ def contrastive_score(
     "The label-free score of a cell: its response after a few epochs of contrastive training, lower is better (paper)."
     return pretrain(genotype, images, config, seed=seed, device=device, on_epoch=on_epoch).score
 
-# %% ../nbs/03_contrastive.ipynb #76ff3d36
+# %% ../nbs/03_contrastive.ipynb #b1a6b93d
 def write_tensors(
     path:Path, # of the file
     tensors:dict[str, Tensor], # by name
@@ -500,7 +500,7 @@ def read_tensors(
     from safetensors import SafetensorError, safe_open
     if not Path(path).is_file(): raise FileNotFoundError(f"no such file: {path}")
     try:
-        with safe_open(path, "pt") as file: header, tensors = file.metadata() or {}, {name: file.get_tensor(name) for name in file.keys()}
+        with safe_open(path, "pt") as file: header, tensors = file.metadata() or {}, {name: file.get_tensor(name).clone() for name in file.keys()}       # copies: the file may be replaced
     except SafetensorError as error: raise ValueError(f"{path} is not a whole safetensors file: {error}") from error
     if not set(needed) <= header.keys(): raise ValueError(f"{path} is not the file that is wanted: its header has {', '.join(header) or 'nothing'}, and should have {', '.join(needed)}")
     return {name: json.loads(value) for name, value in header.items()}, tensors

@@ -387,7 +387,7 @@ def read_ground_truth(
     if len(wrong): raise ValueError(f"{path}: {len(wrong)} images are in no class, in several, or listed twice, the first is {wrong[0]}")
     return table
 
-# %% ../nbs/00_data.ipynb #b45e6d64
+# %% ../nbs/00_data.ipynb #de76d111
 def table_labels(
     files:Sequence[Path], # images, wherever they lie
     tables:dict[str, Path], # from `ground_truth_tables`
@@ -395,12 +395,14 @@ def table_labels(
 )->tuple[list[Path], Tensor|None, tuple[str, ...], Tensor, Tensor]: # files, labels, classes, positions for training and testing
     "Files and labels brought together by file name (ISIC)."
     known = {split: read_ground_truth(path) for split, path in tables.items()}
-    counts, by_name = known["train"].sum(), {f.stem: f for f in files}
+    counts, by_name, twice = known["train"].sum(), {}, {}
+    for f in files: (twice if f.stem in by_name else by_name).setdefault(f.stem, f)
     classes = tuple(counts.index[counts > 0])
     chosen = {split: table[list(classes)][table[list(classes)].sum(axis=1) == 1] for split, table in known.items()}
     for split, table in chosen.items():
         if left := len(known[split]) - len(table): log.info("%s: %d images of classes without a training image left out", tables[split].name, left)
         missing = [name for name in table.index if name not in by_name]
+        if double := [name for name in table.index if name in twice]: raise ValueError(f"{tables[split]}: {len(double)} of its images have several files, the first {by_name[double[0]]} and {twice[double[0]]}")
         if missing: raise FileNotFoundError(f"{tables[split]}: {len(missing)} of its images have no file, the first is {missing[0]}")
     kept = [by_name[name] for table in chosen.values() for name in table.index]
     labels = torch.from_numpy(np.concatenate([table.to_numpy().argmax(1) for table in chosen.values()])).long()

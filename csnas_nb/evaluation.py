@@ -6,12 +6,12 @@
 __all__ = ['log', 'CHECKPOINT', 'NETWORK', 'LOG', 'seed_of', 'EpochOrder', 'Pictures', 'make_loader', 'fitted', 'check_trainable',
            'make_accelerator', 'Training', 'prepare_training', 'test_loader', 'train_epoch', 'answers', 'predict',
            'Epoch', 'write_log', 'plot_log', 'Progress', 'weights_of', 'write_checkpoint', 'read_checkpoint',
-           'run_identity', 'check_identity', 'Classifier', 'Trained', 'train', 'labelled_network', 'begin_with',
-           'run_epochs', 'one_epoch', 'standing', 'training_bar', 'save_trained', 'load_trained', 'Report',
-           'format_error', 'report_to_dict', 'report_from_dict', 'evaluate', 'training_folder', 'plot_confusion',
-           'comparison_table', 'difference_table', 'plot_comparison', 'load']
+           'run_identity', 'check_identity', 'Classifier', 'Trained', 'train', 'only_one', 'labelled_network',
+           'begin_with', 'run_epochs', 'one_epoch', 'same_buffers', 'standing', 'training_bar', 'save_trained',
+           'load_trained', 'Report', 'format_error', 'report_to_dict', 'report_from_dict', 'evaluate',
+           'training_folder', 'plot_confusion', 'comparison_table', 'difference_table', 'plot_comparison', 'load']
 
-# %% ../nbs/05_evaluation.ipynb #f3af4395
+# %% ../nbs/05_evaluation.ipynb #f84fcb07
 import copy
 import hashlib
 import json
@@ -21,6 +21,7 @@ import os
 import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -123,13 +124,14 @@ def check_trainable(
     if (counts == 0).any(): raise ValueError(f"{images.name}: no training image of class {images.classes[int(counts.argmin())]}")
     check_side(*((recipe.side, recipe.side) if recipe.side else images.sides), recipe.layers, recipe.stem)
 
-# %% ../nbs/05_evaluation.ipynb #80e97fd9
+# %% ../nbs/05_evaluation.ipynb #6814eed9
 def make_accelerator(
     device:str|torch.device="cpu", # where to train; under `accelerate launch` that decides
     precision:str="no", # 'no': single precision; 'bf16', or 'fp16' on a GPU
 )->"Accelerator": # of this run
     "Accelerate, set up for one run (Hugging Face)."
     from accelerate import Accelerator, DataLoaderConfiguration, DistributedDataParallelKwargs
+    from accelerate.utils import GradientAccumulationPlugin
     from accelerate.state import AcceleratorState
     device, launched = torch.device(device), int(os.environ.get("WORLD_SIZE", 1)) > 1
     if precision not in ("no", "bf16", "fp16"): raise ValueError(f"precision must be one of no, bf16, fp16, got {precision!r}")
@@ -137,11 +139,11 @@ def make_accelerator(
     AcceleratorState._reset_state(reset_partial_state=not launched)             # it would remember the last run's device and precision
     on_cpu = not torch.cuda.is_available() if launched else device.type == "cpu"
     if not launched: os.environ["ACCELERATE_TORCH_DEVICE"] = str(device)
-    try: return Accelerator(cpu=on_cpu, mixed_precision=precision, dataloader_config=DataLoaderConfiguration(split_batches=True),
+    try: return Accelerator(cpu=on_cpu, mixed_precision=precision, dataloader_config=DataLoaderConfiguration(split_batches=True), gradient_accumulation_plugin=GradientAccumulationPlugin(num_steps=1),
                             kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)])       # dead nodes get no gradient
     finally: os.environ.pop("ACCELERATE_TORCH_DEVICE", None)
 
-# %% ../nbs/05_evaluation.ipynb #d18330d7
+# %% ../nbs/05_evaluation.ipynb #a20ff589
 @dataclass
 class Training:
     "What a training run works with, prepared for its device."
@@ -173,7 +175,7 @@ def prepare_training(
     loader = make_loader(Pictures(here, recipe.crop_area, seed), order, recipe.batch_size, workers, training=True)
     valid_loader = test_loader(there, accelerator.num_processes, workers)
     network = network.to(device)
-    model, optimiser, loader, valid_loader = accelerator.prepare(network, make_optimiser(network, recipe), loader, valid_loader)
+    model, optimiser, loader, valid_loader = accelerator.prepare(network, make_optimiser(network, recipe, fused=accelerator.scaler is None), loader, valid_loader)
     return Training(accelerator, network, model, optimiser, order, loader, valid_loader, images, make_augmentation(images, recipe),
                     make_loss(recipe, images.labels, len(images.classes)).to(device), recipe)
 
@@ -185,16 +187,17 @@ def test_loader(
     "Batches to be tested on (ours)."
     return make_loader(Pictures(images), [(0, position) for position in range(len(images))], 256 * processes, workers)
 
-# %% ../nbs/05_evaluation.ipynb #81fa8250
+# %% ../nbs/05_evaluation.ipynb #c793ec5d
 def train_epoch(
     training:Training, # from `prepare_training`
     epoch:int, # from 0
-    on_step:Callable[[int, Tensor], None]|None=None, # called with images so far, and the sums of loss, errors, images
+    on_step:Callable[[int, Tensor], None]|None=None, # called with the images of this step, and the sums of loss, errors, images so far
 )->tuple[float, float]: # mean loss and error of the images as they were augmented, auxiliary head not counted
     "One pass over the training images (DARTS)."
     accelerator, recipe, steps = training.accelerator, training.recipe, len(training.loader)
     training.order.epoch, training.network.drop_path = epoch, recipe.drop_path * epoch / recipe.epochs
-    sums, parameters = torch.zeros(3, device=accelerator.device, dtype=torch.float64), list(training.model.parameters())
+    exact = torch.float32 if accelerator.device.type == "mps" else torch.float64
+    sums, parameters = torch.zeros(3, device=accelerator.device, dtype=exact), list(training.model.parameters())
     training.model.train()
     for step, (pixels, labels) in enumerate(training.loader):
         for group in training.optimiser.param_groups: group["lr"] = learning_rate(epoch + (step + 0.5) / steps, recipe)
@@ -207,10 +210,11 @@ def train_epoch(
         accelerator.backward(loss)
         accelerator.clip_grad_norm_(parameters, recipe.clip)
         training.optimiser.step()
-        sums += torch.stack([main.detach().double() * len(labels), (logits.argmax(1) != labels).sum().double(), torch.tensor(len(labels), device=sums.device).double()])
+        seen = torch.stack([main.detach() * len(labels), (logits.argmax(1) != labels).sum(), torch.tensor(len(labels), device=sums.device)]).to(exact)
+        sums += seen if accelerator.scaler is None else seen * torch.isfinite(main.detach())                     # a step that fp16 skips does not count
         if on_step: on_step(len(labels) * accelerator.num_processes, sums)
     loss, errors, count = accelerator.reduce(sums, "sum").tolist()
-    return loss / count, errors / count
+    return (loss / count, errors / count) if count else (math.nan, math.nan)
 
 # %% ../nbs/05_evaluation.ipynb #2206c794
 def answers(
@@ -239,7 +243,7 @@ def predict(
     if images.labels is None: images = replace(images, labels=torch.zeros(len(images), dtype=torch.int64, device=images.images.device), classes=("",))
     return answers(network, test_loader(images, 1, workers), images)[0]
 
-# %% ../nbs/05_evaluation.ipynb #643343ae
+# %% ../nbs/05_evaluation.ipynb #00bba452
 @dataclass(frozen=True)
 class Epoch:
     "What one epoch of training showed."
@@ -248,7 +252,7 @@ class Epoch:
     valid_loss: float
     valid_error: float  # in 0..1
     valid_balanced_error: float  # in 0..1
-    learning_rate: float  # at its end
+    learning_rate: float  # of its last step
     seconds: float = field(default=0.0, compare=False)  # wall time
 
 def write_log(
@@ -258,8 +262,10 @@ def write_log(
     "The log of a training run, for people and for `plot_log` (ours)."
     import pandas as pd
     part = path.with_name(f".{path.name}")
-    pd.DataFrame([asdict(e) for e in epochs], columns=[f.name for f in fields(Epoch)]).to_csv(part, index_label="epoch")
-    os.replace(part, path)
+    try:
+        pd.DataFrame([asdict(e) for e in epochs], columns=[f.name for f in fields(Epoch)], index=range(1, len(epochs) + 1)).to_csv(part, index_label="epoch")
+        os.replace(part, path)
+    except OSError as error: log.warning("%s is not written: %s", path, error)       # as when a spreadsheet holds it on Windows: training goes on
 
 def plot_log(
     *logs:Path|str, # log.csv, or the folder that holds it; one curve each
@@ -272,14 +278,14 @@ def plot_log(
     figure, axes = plt.subplots(1, 3, figsize=(10, 2.8), layout="constrained")
     for k, (path, table) in enumerate((path, pd.read_csv(path)) for path in paths):
         name, colour = f"{path.parent.parent.name} {path.parent.name}".strip(), f"C{k % 10}"
-        axes[0].plot(table.epoch + 1, table.loss, color=colour, label=name); axes[0].plot(table.epoch + 1, table.valid_loss, color=colour, ls="--")
-        axes[1].plot(table.epoch + 1, 100 * table.valid_error, color=colour); axes[2].plot(table.epoch + 1, table.learning_rate, color=colour)
+        axes[0].plot(table.epoch, table.loss, color=colour, label=name); axes[0].plot(table.epoch, table.valid_loss, color=colour, ls="--")
+        axes[1].plot(table.epoch, 100 * table.valid_error, color=colour); axes[2].plot(table.epoch, table.learning_rate, color=colour)
     for axis, label in zip(axes, ("loss (dashed: validation)", "validation error, %", "learning rate")): axis.set_xlabel("epoch"); axis.set_ylabel(label)
     axes[0].legend(fontsize=7)
     plt.close(figure)
     return figure
 
-# %% ../nbs/05_evaluation.ipynb #ebad2632
+# %% ../nbs/05_evaluation.ipynb #177e066e
 CHECKPOINT, NETWORK, LOG = "training.safetensors", "network.safetensors", "log.csv"
 "The files of a training run: as long as it runs, when it is done, and throughout."
 
@@ -309,9 +315,10 @@ def write_checkpoint(
     weights = {f"network.{name}": value for name, value in weights_of(training.network).items()}
     best = {f"best.{name}": value for name, value in progress.best_weights.items()}
     scaler = training.accelerator.scaler.state_dict() if training.accelerator.scaler else None
-    write_tensors(path, weights | momenta | best, {"identity": identity, "epochs": [asdict(e) for e in progress.epochs], "best": progress.best, "memory": progress.memory, "scaler": scaler})
+    write_tensors(path, weights | momenta | best, {"identity": identity, "epochs": [asdict(e) for e in progress.epochs], "best": progress.best, "memory": progress.memory,
+                                            "scaler": scaler, "processes": training.accelerator.num_processes})
 
-# %% ../nbs/05_evaluation.ipynb #de8620cc
+# %% ../nbs/05_evaluation.ipynb #7442bc16
 def read_checkpoint(
     path:Path, # of a file that `write_checkpoint` wrote
     training:Training, # whose weights and momentum to set
@@ -324,10 +331,11 @@ def read_checkpoint(
     training.network.load_state_dict(part("network"))
     parameters = dict(training.network.named_parameters())
     for name, value in part("momentum").items(): training.optimiser.state[parameters[name]]["momentum_buffer"] = value.to(parameters[name].device)
+    if header.get("processes", 1) != training.accelerator.num_processes: log.warning("%s was begun by %d processes and goes on with %d: the numbers will differ", path, header.get("processes", 1), training.accelerator.num_processes)
     if header["scaler"]: training.accelerator.scaler.load_state_dict(header["scaler"])
     return Progress([Epoch(**e) for e in header["epochs"]], header["best"], part("best"), header["memory"])
 
-# %% ../nbs/05_evaluation.ipynb #299f26be
+# %% ../nbs/05_evaluation.ipynb #e103bc1e
 def run_identity(
     genotype:Genotype, # as written
     images:LabelledImages, # to learn from
@@ -340,7 +348,7 @@ def run_identity(
     "All that makes a training run what it is (ours)."
     digest = None if start is None else hashlib.sha256(b"".join(value.numpy().tobytes() for value in weights_of(start).values())).hexdigest()[:16]
     return {"genotype": json.loads(to_json(genotype)), "recipe": asdict(recipe), "seed": seed, "precision": precision,
-            "images": [images.fingerprint, valid.fingerprint], "start": digest}
+            "images": [[part.fingerprint, *part.mean, *part.std, part.mirror] for part in (images, valid)], "start": digest}
 
 def check_identity(
     found:dict[str, Any], # of a file
@@ -352,6 +360,7 @@ def check_identity(
     if differs is None: return
     old, new = found.get(differs), wanted[differs]
     if differs == "genotype": old, new = (from_json(json.dumps(g)).name for g in (old, new))
+    if differs == "images": old, new = "others", "these"
     if differs == "recipe": old, new = (", ".join(f"{k} {r.get(k)}" for k in new if found["recipe"].get(k) != wanted["recipe"][k]) for r in (old, new))
     raise ValueError(f"{path} belongs to a run with another {differs}: {old}, not {new}. Choose another folder, or delete the file")
 
@@ -401,7 +410,7 @@ class Trained:
         "Of the weights kept, in 0..1; NaN where no epoch was better than the start."
         return self.epochs[self.best].valid_error if self.best >= 0 else math.nan
 
-# %% ../nbs/05_evaluation.ipynb #89203c5a
+# %% ../nbs/05_evaluation.ipynb #546af4ef
 def train(
     genotype:Genotype, # built exactly as written
     images:LabelledImages, # labelled, to learn from
@@ -425,7 +434,7 @@ def train(
     images, valid = (fitted(part, recipe.side) for part in (images, valid))
     network, accelerator = labelled_network(genotype, recipe, len(images.classes), seed), make_accelerator(device, precision)
     if start is not None: begin_with(network, start)
-    with seeded(seed):
+    with seeded(seed), only_one(folder if accelerator.is_main_process else None):
         training = prepare_training(network, images, valid, recipe, seed, accelerator, workers)
         state = run_epochs(training, seed, folder, identity, on_epoch, progress)
     network = accelerator.unwrap_model(training.model, keep_fp32_wrapper=False)
@@ -435,6 +444,21 @@ def train(
     if folder and accelerator.is_main_process: save_trained(done, folder, identity)
     accelerator.wait_for_everyone()
     return done
+
+# %% ../nbs/05_evaluation.ipynb #f8fa13d3
+@contextmanager
+def only_one(
+    folder:Path|None, # made if need be; None: no lock
+)->Iterator[None]: # inside: no other process trains in this folder; raises ValueError where one does
+    "A folder belongs to one training run at a time; a killed one leaves no lock behind (filelock)."
+    if folder is None: yield; return
+    from filelock import FileLock, Timeout
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / ".lock", timeout=0)
+    try: lock.acquire()
+    except Timeout: raise ValueError(f"another process is training in {folder}") from None
+    try: yield
+    finally: lock.release()
 
 # %% ../nbs/05_evaluation.ipynb #c30444d1
 def labelled_network(
@@ -458,7 +482,7 @@ def begin_with(
         raise ValueError(f"the network to begin with, {start.genotype.name} of {start.layers} cells, is not of the same cells, channels and layers as {network.genotype.name} of {network.layers}")
     network.load_state_dict(own | other)
 
-# %% ../nbs/05_evaluation.ipynb #2968ea7b
+# %% ../nbs/05_evaluation.ipynb #f241fe24
 def run_epochs(
     training:Training, # from `prepare_training`
     seed:int, # of what each epoch draws
@@ -479,7 +503,7 @@ def run_epochs(
             state.epochs.append(epoch)
             if state.best < 0 or standing(epoch, recipe) < standing(state.epochs[state.best], recipe): state.best, state.best_weights = number, weights_of(training.network)
             state.memory = max(state.memory, peak())
-            if folder and accelerator.is_main_process: write_checkpoint(path, training, state, identity); write_log(folder / LOG, state.epochs)
+            if folder and accelerator.is_main_process: write_log(folder / LOG, state.epochs); write_checkpoint(path, training, state, identity)
             if on_epoch: on_epoch(number, epoch)
     return state
 
@@ -489,13 +513,21 @@ def one_epoch(
     on_step:Callable[[int, Tensor], None]|None=None, # for the bar
 )->Epoch|None: # None: training broke down
     "Train once over the images, then look at the validation images (ours)."
-    start, recipe = time.perf_counter(), training.recipe
+    start = time.perf_counter()
     loss, error = train_epoch(training, number, on_step)
     if not math.isfinite(loss): return None
+    same_buffers(training)
     logits, labels = answers(training.accelerator.unwrap_model(training.model), training.valid_loader, training.images, training.accelerator)
     balanced = balanced_error(confusion_matrix(logits.argmax(1), labels, logits.shape[1]))
     return Epoch(loss, error, nn.functional.cross_entropy(logits, labels).item(), error_rate(logits, labels), balanced,
-                 learning_rate(number + 1, recipe), time.perf_counter() - start)
+                 training.optimiser.param_groups[0]["lr"], time.perf_counter() - start)
+
+def same_buffers(
+    training:Training, # any
+)->None: # nothing to do where one process works alone
+    "The running statistics of the first process for all of them, so that all judge the network that is kept (ours)."
+    if training.accelerator.num_processes == 1: return
+    for buffer in training.network.buffers(): torch.distributed.broadcast(buffer, 0)
 
 def standing(
     epoch:Epoch, # any
@@ -558,7 +590,7 @@ def load_trained(
     network.load_state_dict(weights)
     return Trained(Classifier(network.to(device).eval(), recipe=recipe, **own), tuple(Epoch(**e) for e in header["epochs"]), header["best"], header["memory"])
 
-# %% ../nbs/05_evaluation.ipynb #c77b4f40
+# %% ../nbs/05_evaluation.ipynb #c71c656a
 @dataclass(frozen=True)
 class Report:
     "What training with labels says of a cell."
@@ -568,6 +600,7 @@ class Report:
     seeds: tuple[int, ...]
     measures: tuple[Measures, ...]  # on the test split, by seed
     valid_errors: tuple[float, ...]  # of the weights kept, in 0..1, by seed; NaN where training broke down at once
+    epochs_done: tuple[int, ...]  # by seed; fewer than the recipe's where training broke down
     size: Size  # parameters, and multiply-adds for one image
     latency: Latency = field(compare=False)  # of an answer, on the machine that trained
     memory: int = field(compare=False)  # bytes at the peak of training, see `peak_memory`
@@ -592,8 +625,8 @@ class Report:
 
     @property
     def interval(self) -> tuple[float, float]:
-        "95 %: of the mean over all seeds (Student); from a single seed, of the error over all test images (Wilson)."
-        return mean_interval(self.errors) if len(self.errors) > 1 else self.measures[0].interval
+        "95 %: of the mean over all seeds (Student); from one seed, or where all err alike, of the error over all test images (Wilson)."
+        return mean_interval(self.errors) if len(self.errors) > 1 and self.spread > 0 else self.measures[0].interval
 
     @property
     def confusion(self) -> np.ndarray:
@@ -602,8 +635,8 @@ class Report:
 
     @property
     def broken(self) -> bool:
-        "Did a training run break down before it learned anything?"
-        return any(map(math.isnan, self.valid_errors))
+        "Did a training run break down before its last epoch?"
+        return min(self.epochs_done) < self.recipe.epochs
 
     def mean(self, name: str) -> float:
         "Mean over the seeds of one of the measures, by its name."
@@ -613,7 +646,7 @@ class Report:
         "The outcome in one line."
         return f"Report({self.genotype.name}, test error {format_error(self)}, {self.size.parameters:,} parameters)"
 
-# %% ../nbs/05_evaluation.ipynb #b09980cc
+# %% ../nbs/05_evaluation.ipynb #8c821adb
 def format_error(
     report:Report, # of one seed or more
 )->str: # '2.23 % ± 0.16'
@@ -637,11 +670,11 @@ def report_from_dict(
     if missing := [f.name for f in fields(Report) if f.name not in data]: raise ValueError(f"a report of another version: it has no {', '.join(missing)}")
     known = {f.name: data[f.name] for f in fields(Report)}
     known["valid_errors"] = [math.nan if e is None else e for e in known["valid_errors"]]
-    parts = {name: tuple(known[name]) for name in ("classes", "seeds", "valid_errors", "sides", "files")}
+    parts = {name: tuple(known[name]) for name in ("classes", "seeds", "valid_errors", "epochs_done", "sides", "files")}
     return Report(**{**known, **parts, "measures": tuple(map(measures_from_dict, known["measures"])), "size": Size(**known["size"]), "latency": Latency(**known["latency"]),
                      "genotype": Genotype(**known["genotype"]), "recipe": Recipe(**known["recipe"])})
 
-# %% ../nbs/05_evaluation.ipynb #62d7be14
+# %% ../nbs/05_evaluation.ipynb #a3f8a3e5
 def evaluate(
     genotype:Genotype, # built exactly as written
     data:Splits|ImageSet, # train, valid, test, in memory or as files; or one labelled set, cut in three by `split`, whose test part a search may have seen
@@ -658,6 +691,8 @@ def evaluate(
     "Test error of a cell's network, trained from scratch with labels (paper, evaluation phase)."
     if not seeds: raise ValueError("evaluate needs at least one seed, got none")
     splits = data if isinstance(data, Splits) else split(data)
+    if splits.test.labels is None: raise ValueError(f"{splits.test.name}: testing needs labels, this set has none")
+    if tuple(splits.test.classes) != tuple(splits.train.classes): raise ValueError(f"training and test images have different classes: {splits.train.classes} and {splits.test.classes}")
     if top_k is not None and not 1 <= top_k <= len(splits.test.classes): raise ValueError(f"top_k must lie in 1..{len(splits.test.classes)}, the number of classes, got {top_k}")
     runs, measures, files, test = [], [], [], fitted(splits.test, recipe.side)
     for seed in seeds:
@@ -665,10 +700,10 @@ def evaluate(
         runs.append(train(genotype, splits.train, splits.valid, recipe, seed=seed, device=device, precision=precision, workers=workers,
                           folder=place and Path(folder) / place, progress=progress))
         measures.append(measure(predict(runs[-1].network, test, workers), test.labels, top_k))
-        if place: files.append(str(place / NETWORK))
+        if place: files.append((place / NETWORK).as_posix())
     size = network_size(genotype, recipe.channels, recipe.layers, len(test.classes), test.sides, stem=recipe.stem)
     quick = latency(runs[0].network, test.sides, device=next(runs[0].network.parameters()).device)
-    return Report(genotype, recipe, tuple(test.classes), tuple(seeds), tuple(measures), tuple(run.valid_error for run in runs), size, quick,
+    return Report(genotype, recipe, tuple(test.classes), tuple(seeds), tuple(measures), tuple(run.valid_error for run in runs), tuple(len(run.epochs) for run in runs), size, quick,
                   max(run.memory for run in runs), sum(run.seconds for run in runs), tuple(test.sides), tuple(files))
 
 def training_folder(
@@ -690,21 +725,23 @@ def plot_confusion(
     "The confusion matrix of a report, errors coloured (ours)."
     return plot_confusion_matrix(report.confusion, report.classes, report.genotype.name)
 
-# %% ../nbs/05_evaluation.ipynb #00ccba32
+# %% ../nbs/05_evaluation.ipynb #d43f8cdb
 def comparison_table(
     rows:Sequence[tuple[str, float|None, Report]], # what the cell is, its label-free score if it has one, its report
 )->str: # fixed width, two tables of one line a cell
     "Cells side by side: score and errors; then size, time and memory (ours)."
     names = [f"{role}: {report.genotype.name}" for role, _, report in rows]
     width, k = max(map(len, ["cell", *names])), max(report.measures[0].top_k for *_, report in rows)
-    errors = [f"{'cell':{width}s} {'score':>7s} {'test error':>15s} {'95 % interval':>15s} {'balanced':>9s} {f'top-{k}':>8s} {'calibration':>11s}"]
-    costs = [f"{'cell':{width}s} {'parameters':>11s} {'multiply-adds':>14s} {'ms alone':>9s} {'images/s':>9s} {'MB':>6s} {'seconds':>8s}"]
+    top = f"{f'top-{k}':>9s}" if k > 1 else ""
+    errors = [f"{'cell':{width}s} {'score':>7s} {'test error':>15s} {'95 % interval':>15s} {'balanced':>9s}{top} {'calibration':>11s}"]
+    costs = [f"{'cell':{width}s} {'parameters':>11s} {'multiply-adds':>14s} {'ms alone':>9s} {'images/s':>9s} {'process MB':>10s} {'seconds':>8s}"]
     for name, (_, score, report) in zip(names, rows):
         low, high = (100 * min(1.0, max(0.0, x)) for x in report.interval)
+        top = f"{100 * report.mean('top_k_error'):7.2f} %" if k > 1 else ""
         errors.append(f"{name:{width}s} {'' if score is None else f'{score:.4f}':>7s} {format_error(report):>15s} {f'{low:.2f} to {high:.2f}':>15s} "
-                      f"{100 * report.mean('balanced_error'):7.2f} % {100 * report.mean('top_k_error'):6.2f} % {report.mean('calibration'):11.3f}")
+                      f"{100 * report.mean('balanced_error'):7.2f} %{top} {report.mean('calibration'):11.3f}")
         costs.append(f"{name:{width}s} {report.size.parameters:11,d} {report.size.multiply_adds:14,d} {1e3 * report.latency.single:9.1f} {1 / report.latency.batched:9,.0f} "
-                     f"{report.memory / 2**20:6,.0f} {report.seconds:8.1f}")
+                     f"{report.memory / 2**20:10,.0f} {report.seconds:8.1f}")
     return "\n\n".join("\n".join([lines[0], "-" * len(lines[0]), *lines[1:]]) for lines in (errors, costs))
 
 # %% ../nbs/05_evaluation.ipynb #eb4bd2e0
@@ -739,7 +776,7 @@ def plot_comparison(
     plt.close(figure)
     return figure
 
-# %% ../nbs/05_evaluation.ipynb #b5d40e4a
+# %% ../nbs/05_evaluation.ipynb #d98a2cd6
 def load(
     place:Path|str, # network.safetensors, the folder that holds it, or a folder with evaluation.json
     device:str|torch.device="cpu", # where to put it
@@ -751,5 +788,6 @@ def load(
     if (place / CHECKPOINT).is_file(): raise ValueError(f"training in {place} is not finished: the command that began it continues it")
     if not (place / "evaluation.json").is_file(): raise FileNotFoundError(f"no trained network in {place}: it has neither {NETWORK} nor evaluation.json (csnas evaluate writes them)")
     report = report_from_dict(json.loads((place / "evaluation.json").read_text(encoding="utf-8"))["reports"][0])
+    if not report.files: raise FileNotFoundError(f"{place / 'evaluation.json'} names no network: the evaluation was not given a folder to keep them in")
     errors = [math.inf if math.isnan(e) else e for e in report.valid_errors]
     return load_trained(place / report.files[errors.index(min(errors))], device).classifier

@@ -6,7 +6,7 @@
 __all__ = ['IMAGENET_MEAN', 'IMAGENET_STD', 'DiskImages', 'middle_square', 'random_square', 'read_square', 'from_image_folder',
            'choose', 'open_splits', 'write_gradients']
 
-# %% ../nbs/04b_folders.ipynb #10f60ca1
+# %% ../nbs/04b_folders.ipynb #a2b44f89
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -19,7 +19,6 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from .cells import seeded
 from .data import Splits, catalogue, check_labels, check_statistics, cut, to_rgb
 
 if TYPE_CHECKING: from torchvision.datasets import ImageFolder
@@ -59,7 +58,7 @@ class DiskImages:
         lines = (f"{f.name} {f.stat().st_size} {label}" for f, label in zip(self.files, self.labels.tolist()))
         return hashlib.sha256("\n".join([str(self.side), *lines]).encode()).hexdigest()[:16]
 
-# %% ../nbs/04b_folders.ipynb #1da9f810
+# %% ../nbs/04b_folders.ipynb #08b5410b
 def middle_square(
     image:Image.Image, # RGB
     side:int, # of the result, in pixels
@@ -77,7 +76,9 @@ def random_square(
     "A random part of an image, of 3:4 to 4:3, resized to a square (torchvision)."
     from torchvision.transforms.v2 import RandomResizedCrop
     from torchvision.transforms.v2 import functional as F
-    with seeded(seed): return F.pil_to_tensor(RandomResizedCrop(side, scale=(area, 1.0))(image))
+    with torch.random.fork_rng(devices=[]):                               # a worker must not touch a GPU that its parent uses
+        torch.default_generator.manual_seed(seed)
+        return F.pil_to_tensor(RandomResizedCrop(side, scale=(area, 1.0))(image))
 
 def read_square(
     images:DiskImages, # any
@@ -90,10 +91,10 @@ def read_square(
         with Image.open(images.files[index]) as image:
             if image.mode == "RGB": image.draft("RGB", (2 * images.side, 2 * images.side))       # JPEG: decoded at a fraction of its size
             picture = to_rgb(image)
-    except (OSError, ValueError, SyntaxError) as error: raise ValueError(f"{images.files[index]} does not decode ({error})") from error
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error: raise ValueError(f"{images.files[index]} does not decode ({error})") from error
     return middle_square(picture, images.side) if area >= 1 else random_square(picture, images.side, area, seed)
 
-# %% ../nbs/04b_folders.ipynb #b7f9cb52
+# %% ../nbs/04b_folders.ipynb #0f9ff584
 def from_image_folder(
     folder:"ImageFolder", # of torchvision, or a subclass as `ImageNet`; its transform is not used
     side:int, # of the square that every image becomes, in pixels
@@ -115,7 +116,7 @@ def open_splits(
     source:Path|str, # folder of images with labels
     side:int, # of the square that every image becomes, in pixels
     *,
-    valid:float=0.1, # share of the training images held back for choosing, above 0 and below 1
+    valid:float=0.2, # share of the training images held back for choosing, above 0 and below 1
     seed:int=0, # of the validation split
 )->Splits: # three disjoint sets of files; nothing is decoded
     "Image files with labels, as training takes them: train, valid, test (ours)."

@@ -197,7 +197,7 @@ def plot_calibration(
     plt.close(figure)
     return figure
 
-# %% ../nbs/04d_measures.ipynb #a8834626
+# %% ../nbs/04d_measures.ipynb #aa7becc2
 @dataclass(frozen=True)
 class Latency:
     "How long answers take, on the machine that measured it."
@@ -215,11 +215,11 @@ def latency(
     repeats:int=3, # of the measurement, each for at least 0.2 seconds; the median counts
 )->Latency: # medians, in evaluation mode
     "How long a network takes to answer, measured by Python's `timeit` (ours)."
-    was_training, wait = network.training, torch.cuda.synchronize if torch.device(device).type == "cuda" else lambda: None
+    was_training = network.training
     network.eval()
     def median(count):
         images = torch.zeros(count, 3, *sides, device=device)
-        def answer(): network(images); wait()
+        def answer(): network(images).cpu()                              # a GPU is waited for
         with torch.inference_mode():
             answer()                                                     # the first call prepares what later ones find ready
             timer = timeit.Timer(answer)

@@ -65,7 +65,7 @@ def _check_labels(*parts):
     for part in parts:
         if part.labels is None: raise ValueError(f"{part.name}: a probe needs labels, this set has none")
 
-# %% ../nbs/05b_probes.ipynb #3f442ec1
+# %% ../nbs/05b_probes.ipynb #2573c233
 def label_share(
     splits:Splits, # labelled
     share:float, # of the labels of train and valid that are kept, above 0, at most 1
@@ -78,16 +78,18 @@ def label_share(
 def _share(images, share, seed):
     "So many of the images, each class in proportion, at least one a class."
     from sklearn.model_selection import train_test_split
-    count = max(round(share * len(images)), len(images.classes))
+    labels, count = images.labels.cpu(), max(round(share * len(images)), len(images.classes))
     if count > len(images) - len(images.classes): return images
-    kept, _ = train_test_split(range(len(images)), train_size=count, random_state=seed, stratify=images.labels.cpu().numpy())
+    several = torch.bincount(labels)[labels] > 1                          # a class of one image cannot be split, and is kept
+    kept, _ = train_test_split(several.nonzero()[:, 0].numpy(), train_size=min(count, int(several.sum()) - len(images.classes)), random_state=seed, stratify=labels[several].numpy())
+    for label in set(labels.tolist()) - set(labels[kept].tolist()): kept = [*kept, int((labels == label).nonzero()[0])]
     return take(images, torch.tensor(sorted(kept)))
 
-# %% ../nbs/05b_probes.ipynb #1860cb01
+# %% ../nbs/05b_probes.ipynb #bf4f86bc
 @dataclass(frozen=True)
 class FewLabels:
     "Test errors of four ways to use the same labels, each in 0..1."
-    images: int  # labelled, for training and choosing together
+    images: int  # labelled, for training and choosing together; the probes have only those for training
     scratch: float
     fine_tuned: float
     linear: float
@@ -96,14 +98,14 @@ class FewLabels:
 def few_label_errors(
     pretrained:Pretrained, # trained without labels on these images
     splits:Splits, # labelled; perhaps from `label_share`
-    recipe:Recipe, # of training from scratch and fine-tuning; its channels and layers give way to the pretrained network's
+    recipe:Recipe, # of training from scratch and fine-tuning; its channels, layers, stem and side give way to the pretrained network's
     *,
     seed:int=0, # of weights, orders and augmentation
     device:str|torch.device="cpu", # where to train
     folder:Path|str|None=None, # for checkpoints; what it holds is continued
 )->FewLabels: # test errors
     "What labels are worth from scratch, and on top of weights that were learned without any (ours)."
-    start, own = pretrained.model.network, replace(recipe, channels=pretrained.config.channels, layers=pretrained.config.layers)
+    start, own = pretrained.model.network, replace(recipe, channels=pretrained.config.channels, layers=pretrained.config.layers, stem="cifar", side=None)
     def error(begin, name):
         place = None if folder is None else Path(folder) / name
         run = train(start.genotype, splits.train, splits.valid, own, seed=seed, device=device, start=begin, folder=place)

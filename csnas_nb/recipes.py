@@ -52,7 +52,7 @@ class Recipe:
 
     def __post_init__(self): check_recipe(asdict(self))
 
-# %% ../nbs/04c_recipes.ipynb #3e81435b
+# %% ../nbs/04c_recipes.ipynb #74e6cb32
 CHOICES = {"stem": tuple(STEMS), "schedule": ("cosine", "exponential"), "balance": ("none", "weights", "sampler"), "choose_by": ("error", "balanced_error")}
 "The settings of a recipe that are words."
 
@@ -63,6 +63,7 @@ def check_recipe(
     def refuse_unless(holds, name, allowed):
         if not holds(settings[name]): raise ValueError(f"{name} must be {allowed}, got {settings[name]!r}")
     for name, words in CHOICES.items(): refuse_unless(lambda v: v in words, name, f"one of {', '.join(words)}")
+    for name in ("channels", "layers", "epochs", "batch_size", "decay_every"): refuse_unless(lambda v: isinstance(v, int), name, "a whole number")
     for name in ("channels", "layers", "epochs", "decay_every"): refuse_unless(lambda v: v >= 1, name, "at least 1")
     for name in ("learning_rate", "clip"): refuse_unless(lambda v: v > 0, name, "above 0")
     for name in ("weight_decay", "auxiliary"): refuse_unless(lambda v: v >= 0, name, "at least 0")
@@ -152,11 +153,12 @@ def make_loss(
     "The loss that a recipe describes (PyTorch)."
     return nn.CrossEntropyLoss(class_weights(labels, classes) if recipe.balance == "weights" else None, label_smoothing=recipe.label_smoothing)
 
-# %% ../nbs/04c_recipes.ipynb #425680ac
+# %% ../nbs/04c_recipes.ipynb #bfdd8b1a
 def make_optimiser(
     network:nn.Module, # whose parameters to train, where they will be trained
     recipe:Recipe, # rate, momentum, weight decay
+    fused:bool=True, # one pass over all weights, where the device can? False with fp16, whose skipped steps it does not bear
 )->torch.optim.Optimizer: # its rate is set before every step
     "Stochastic gradient descent with momentum (DARTS)."
-    fused = all(p.device.type in ("cpu", "cuda") for p in network.parameters())         # one pass over all weights: the same numbers, fewer calls
+    fused = fused and all(p.device.type in ("cpu", "cuda") for p in network.parameters())         # the same numbers, fewer calls
     return torch.optim.SGD(network.parameters(), recipe.learning_rate, recipe.momentum, weight_decay=recipe.weight_decay, fused=fused)
