@@ -11,8 +11,7 @@ __all__ = ['log', 'CHECKPOINT', 'NETWORK', 'LOG', 'seed_of', 'EpochOrder', 'Pict
            'load_trained', 'Report', 'format_error', 'report_to_dict', 'report_from_dict', 'evaluate',
            'training_folder', 'plot_confusion', 'comparison_table', 'difference_table', 'plot_comparison', 'load']
 
-# %% ../nbs/05_evaluation.ipynb #f84fcb07
-import copy
+# %% ../nbs/05_evaluation.ipynb #78374dff
 import hashlib
 import json
 import logging
@@ -24,7 +23,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -36,11 +35,9 @@ from tqdm.auto import tqdm
 from .cells import Genotype, Network, Size, check_side, from_json, network_size, reductions, seeded, to_json
 from .contrastive import peak_memory, read_tensors, write_tensors
 from .data import ImageSet, Splits, normalise, resize, split, to_device
-from .folders import DiskImages, read_square
+from .folders import read_square
 from .measures import Latency, Measures, balanced_error, class_table, confusion_matrix, difference_interval, error_rate, latency, mean_interval, measure, measures_from_dict, plot_confusion_matrix
 from .recipes import RECIPES, LabelledImages, Recipe, cutout, epoch_order, learning_rate, make_augmentation, make_loss, make_optimiser
-
-if TYPE_CHECKING: from accelerate import Accelerator
 
 # %% ../nbs/05_evaluation.ipynb #3c1fa4e1
 log = logging.getLogger(__name__)
@@ -124,11 +121,11 @@ def check_trainable(
     if (counts == 0).any(): raise ValueError(f"{images.name}: no training image of class {images.classes[int(counts.argmin())]}")
     check_side(*((recipe.side, recipe.side) if recipe.side else images.sides), recipe.layers, recipe.stem)
 
-# %% ../nbs/05_evaluation.ipynb #6814eed9
+# %% ../nbs/05_evaluation.ipynb #e0dd0d00
 def make_accelerator(
     device:str|torch.device="cpu", # where to train; under `accelerate launch` that decides
     precision:str="no", # 'no': single precision; 'bf16', or 'fp16' on a GPU
-)->"Accelerator": # of this run
+)->Any: # the Accelerator of this run
     "Accelerate, set up for one run (Hugging Face)."
     from accelerate import Accelerator, DataLoaderConfiguration, DistributedDataParallelKwargs
     from accelerate.utils import GradientAccumulationPlugin
@@ -143,11 +140,11 @@ def make_accelerator(
                             kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)])       # dead nodes get no gradient
     finally: os.environ.pop("ACCELERATE_TORCH_DEVICE", None)
 
-# %% ../nbs/05_evaluation.ipynb #a20ff589
+# %% ../nbs/05_evaluation.ipynb #192e481b
 @dataclass
 class Training:
     "What a training run works with, prepared for its device."
-    accelerator: "Accelerator"
+    accelerator: Any  # an Accelerator
     network: Network  # the weights
     model: nn.Module  # the same, as Accelerate wraps it
     optimiser: torch.optim.Optimizer
@@ -165,7 +162,7 @@ def prepare_training(
     valid:LabelledImages, # to choose by, of the recipe's side
     recipe:Recipe, # how
     seed:int, # of orders and augmentation
-    accelerator:"Accelerator", # from `make_accelerator`
+    accelerator:Any, # an Accelerator, from `make_accelerator`
     workers:int, # processes that read files
 )->Training: # ready for its first epoch
     "Everything that a training run needs, on its device (ours)."
@@ -216,12 +213,12 @@ def train_epoch(
     loss, errors, count = accelerator.reduce(sums, "sum").tolist()
     return (loss / count, errors / count) if count else (math.nan, math.nan)
 
-# %% ../nbs/05_evaluation.ipynb #2206c794
+# %% ../nbs/05_evaluation.ipynb #e23fc5b7
 def answers(
     network:nn.Module, # returns logits
     loader:DataLoader, # of images and labels, prepared by `accelerator` if there is one
     images:LabelledImages, # whose mean and deviation to use
-    accelerator:"Accelerator | None"=None, # of the run
+    accelerator:Any=None, # the Accelerator of the run, if there is one
 )->tuple[Tensor, Tensor]: # logits (N, classes) and labels (N,), on the CPU
     "What a network says of all images, in evaluation mode; its mode is left as it was."
     was_training, found, device = network.training, [], next(network.parameters()).device
@@ -335,7 +332,7 @@ def read_checkpoint(
     if header["scaler"]: training.accelerator.scaler.load_state_dict(header["scaler"])
     return Progress([Epoch(**e) for e in header["epochs"]], header["best"], part("best"), header["memory"])
 
-# %% ../nbs/05_evaluation.ipynb #e103bc1e
+# %% ../nbs/05_evaluation.ipynb #58a86362
 def run_identity(
     genotype:Genotype, # as written
     images:LabelledImages, # to learn from
@@ -360,9 +357,9 @@ def check_identity(
     if differs is None: return
     old, new = found.get(differs), wanted[differs]
     if differs == "genotype": old, new = (from_json(json.dumps(g)).name for g in (old, new))
-    if differs == "images": old, new = "others", "these"
     if differs == "recipe": old, new = (", ".join(f"{k} {r.get(k)}" for k in new if found["recipe"].get(k) != wanted["recipe"][k]) for r in (old, new))
-    raise ValueError(f"{path} belongs to a run with another {differs}: {old}, not {new}. Choose another folder, or delete the file")
+    which = "on other images" if differs == "images" else f"with another {differs}: {old}, not {new}"
+    raise ValueError(f"{path} belongs to a run {which}. Choose another folder, or delete the file")
 
 # %% ../nbs/05_evaluation.ipynb #bd0aea34
 @dataclass(frozen=True)

@@ -6,13 +6,13 @@
 __all__ = ['IMAGENET_MEAN', 'IMAGENET_STD', 'DiskImages', 'middle_square', 'random_square', 'read_square', 'from_image_folder',
            'choose', 'open_splits', 'write_gradients']
 
-# %% ../nbs/04b_folders.ipynb #a2b44f89
+# %% ../nbs/04b_folders.ipynb #68f8ae32
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,8 +20,6 @@ from PIL import Image
 from torch import Tensor
 
 from .data import Splits, catalogue, check_labels, check_statistics, cut, to_rgb
-
-if TYPE_CHECKING: from torchvision.datasets import ImageFolder
 
 # %% ../nbs/04b_folders.ipynb #fa262685
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -94,9 +92,9 @@ def read_square(
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error: raise ValueError(f"{images.files[index]} does not decode ({error})") from error
     return middle_square(picture, images.side) if area >= 1 else random_square(picture, images.side, area, seed)
 
-# %% ../nbs/04b_folders.ipynb #0f9ff584
+# %% ../nbs/04b_folders.ipynb #ba3b3c7c
 def from_image_folder(
-    folder:"ImageFolder", # of torchvision, or a subclass as `ImageNet`; its transform is not used
+    folder:Any, # an ImageFolder of torchvision, or of a subclass as `ImageNet`; its transform is not used
     side:int, # of the square that every image becomes, in pixels
     name:str="files", # for titles
 )->DiskImages: # the same files and labels
