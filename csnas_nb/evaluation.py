@@ -42,13 +42,14 @@ from .recipes import RECIPES, LabelledImages, Recipe, cutout, epoch_order, learn
 # %% ../nbs/05_evaluation.ipynb #3c1fa4e1
 log = logging.getLogger(__name__)
 
-# %% ../nbs/05_evaluation.ipynb #6aa993e0
+# %% ../nbs/05_evaluation.ipynb #39005a5b
 def seed_of(
     *parts:int, # whole numbers, at least 0
 )->int: # in 0..2**63-1; other parts, another number
     "One seed from several numbers (numpy's SeedSequence)."
     return int(np.random.SeedSequence(parts).generate_state(1, np.uint64)[0] >> np.uint64(1))
 
+# %% ../nbs/05_evaluation.ipynb #3a5f6599
 class EpochOrder(Sampler):
     "The order of one epoch's images, as (epoch, position) pairs; set `epoch` before each (ours)."
     def __init__(
@@ -65,6 +66,7 @@ class EpochOrder(Sampler):
         order = epoch_order(self.labels, self.recipe, torch.Generator().manual_seed(seed_of(self.seed, self.epoch)))
         return ((self.epoch, position) for position in order.tolist())
 
+# %% ../nbs/05_evaluation.ipynb #2a74f793
 class Pictures(Dataset):
     "Batches of labelled images from memory or from files (ours)."
     def __init__(
@@ -140,7 +142,7 @@ def make_accelerator(
                             kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)])       # dead nodes get no gradient
     finally: os.environ.pop("ACCELERATE_TORCH_DEVICE", None)
 
-# %% ../nbs/05_evaluation.ipynb #192e481b
+# %% ../nbs/05_evaluation.ipynb #b272cf20
 @dataclass
 class Training:
     "What a training run works with, prepared for its device."
@@ -156,6 +158,7 @@ class Training:
     loss: nn.Module
     recipe: Recipe
 
+# %% ../nbs/05_evaluation.ipynb #f86bf4b4
 def prepare_training(
     network:Network, # with classes
     images:LabelledImages, # to learn from, of the recipe's side
@@ -240,7 +243,7 @@ def predict(
     if images.labels is None: images = replace(images, labels=torch.zeros(len(images), dtype=torch.int64, device=images.images.device), classes=("",))
     return answers(network, test_loader(images, 1, workers), images)[0]
 
-# %% ../nbs/05_evaluation.ipynb #00bba452
+# %% ../nbs/05_evaluation.ipynb #7271dabf
 @dataclass(frozen=True)
 class Epoch:
     "What one epoch of training showed."
@@ -264,6 +267,7 @@ def write_log(
         os.replace(part, path)
     except OSError as error: log.warning("%s is not written: %s", path, error)       # as when a spreadsheet holds it on Windows: training goes on
 
+# %% ../nbs/05_evaluation.ipynb #48884cb6
 def plot_log(
     *logs:Path|str, # log.csv, or the folder that holds it; one curve each
 )->Figure: # closed, so that it is shown once
@@ -282,7 +286,7 @@ def plot_log(
     plt.close(figure)
     return figure
 
-# %% ../nbs/05_evaluation.ipynb #177e066e
+# %% ../nbs/05_evaluation.ipynb #b52cfd75
 CHECKPOINT, NETWORK, LOG = "training.safetensors", "network.safetensors", "log.csv"
 "The files of a training run: as long as it runs, when it is done, and throughout."
 
@@ -300,6 +304,7 @@ def weights_of(
     "A network's weights as they are now (ours)."
     return {name: value.detach().cpu().clone() for name, value in network.state_dict().items()}
 
+# %% ../nbs/05_evaluation.ipynb #4c6a7698
 def write_checkpoint(
     path:Path, # of the file
     training:Training, # whose weights and momentum to keep
@@ -332,7 +337,7 @@ def read_checkpoint(
     if header["scaler"]: training.accelerator.scaler.load_state_dict(header["scaler"])
     return Progress([Epoch(**e) for e in header["epochs"]], header["best"], part("best"), header["memory"])
 
-# %% ../nbs/05_evaluation.ipynb #58a86362
+# %% ../nbs/05_evaluation.ipynb #1eb4f131
 def run_identity(
     genotype:Genotype, # as written
     images:LabelledImages, # to learn from
@@ -347,6 +352,7 @@ def run_identity(
     return {"genotype": json.loads(to_json(genotype)), "recipe": asdict(recipe), "seed": seed, "precision": precision,
             "images": [[part.fingerprint, *part.mean, *part.std, part.mirror] for part in (images, valid)], "start": digest}
 
+# %% ../nbs/05_evaluation.ipynb #1d2c5f1a
 def check_identity(
     found:dict[str, Any], # of a file
     wanted:dict[str, Any], # of this run
@@ -361,7 +367,7 @@ def check_identity(
     which = "on other images" if differs == "images" else f"with another {differs}: {old}, not {new}"
     raise ValueError(f"{path} belongs to a run {which}. Choose another folder, or delete the file")
 
-# %% ../nbs/05_evaluation.ipynb #bd0aea34
+# %% ../nbs/05_evaluation.ipynb #5e1eff32
 @dataclass(frozen=True)
 class Classifier:
     "A trained network with all that is needed to use it."
@@ -384,6 +390,7 @@ class Classifier:
         own = ImageSet(pixels.to(device), mean=self.mean, std=self.std)
         return predict(self.network, own).softmax(1)
 
+# %% ../nbs/05_evaluation.ipynb #2425ae2e
 @dataclass(frozen=True)
 class Trained:
     "What a training run gave: a network with the best weights by the validation split."
@@ -479,7 +486,7 @@ def begin_with(
         raise ValueError(f"the network to begin with, {start.genotype.name} of {start.layers} cells, is not of the same cells, channels and layers as {network.genotype.name} of {network.layers}")
     network.load_state_dict(own | other)
 
-# %% ../nbs/05_evaluation.ipynb #f241fe24
+# %% ../nbs/05_evaluation.ipynb #bdc2f259
 def run_epochs(
     training:Training, # from `prepare_training`
     seed:int, # of what each epoch draws
@@ -504,6 +511,7 @@ def run_epochs(
             if on_epoch: on_epoch(number, epoch)
     return state
 
+# %% ../nbs/05_evaluation.ipynb #aa722cab
 def one_epoch(
     training:Training, # any
     number:int, # of the epoch, from 0
@@ -559,7 +567,7 @@ class training_bar:
                              **{"valid error": f"{epoch.valid_error:.1%}" for epoch in last})
         self.seen = time.monotonic()
 
-# %% ../nbs/05_evaluation.ipynb #6404d4cf
+# %% ../nbs/05_evaluation.ipynb #2fa88d53
 def save_trained(
     trained:Trained, # from `train`
     folder:Path, # made if need be
@@ -574,6 +582,7 @@ def save_trained(
     write_tensors(folder / NETWORK, weights, header)
     (folder / CHECKPOINT).unlink(missing_ok=True)
 
+# %% ../nbs/05_evaluation.ipynb #8ac3f759
 def load_trained(
     path:Path|str, # network.safetensors
     device:str|torch.device="cpu", # where to put it
@@ -643,7 +652,7 @@ class Report:
         "The outcome in one line."
         return f"Report({self.genotype.name}, test error {format_error(self)}, {self.size.parameters:,} parameters)"
 
-# %% ../nbs/05_evaluation.ipynb #8c821adb
+# %% ../nbs/05_evaluation.ipynb #f8e041da
 def format_error(
     report:Report, # of one seed or more
 )->str: # '2.23 % ± 0.16'
@@ -660,6 +669,7 @@ def report_to_dict(
             "errors": report.errors, "error": report.error, "spread": plain(report.spread), "interval": report.interval, "broken": report.broken,
             **{name: report.mean(name) for name in ("balanced_error", "top_k_error")}, "calibration_error": report.mean("calibration")}
 
+# %% ../nbs/05_evaluation.ipynb #0c3d3587
 def report_from_dict(
     data:dict[str, Any], # from `report_to_dict`, perhaps by way of JSON
 )->Report: # the same report; raises ValueError where the data is of another form
@@ -671,7 +681,7 @@ def report_from_dict(
     return Report(**{**known, **parts, "measures": tuple(map(measures_from_dict, known["measures"])), "size": Size(**known["size"]), "latency": Latency(**known["latency"]),
                      "genotype": Genotype(**known["genotype"]), "recipe": Recipe(**known["recipe"])})
 
-# %% ../nbs/05_evaluation.ipynb #a3f8a3e5
+# %% ../nbs/05_evaluation.ipynb #82b9886b
 def evaluate(
     genotype:Genotype, # built exactly as written
     data:Splits|ImageSet, # train, valid, test, in memory or as files; or one labelled set, cut in three by `split`, whose test part a search may have seen
@@ -703,6 +713,7 @@ def evaluate(
     return Report(genotype, recipe, tuple(test.classes), tuple(seeds), tuple(measures), tuple(run.valid_error for run in runs), tuple(len(run.epochs) for run in runs), size, quick,
                   max(run.memory for run in runs), sum(run.seconds for run in runs), tuple(test.sides), tuple(files))
 
+# %% ../nbs/05_evaluation.ipynb #1c0ef469
 def training_folder(
     genotype:Genotype, # as written
     recipe:Recipe, # how
@@ -741,7 +752,7 @@ def comparison_table(
                      f"{report.memory / 2**20:10,.0f} {report.seconds:8.1f}")
     return "\n\n".join("\n".join([lines[0], "-" * len(lines[0]), *lines[1:]]) for lines in (errors, costs))
 
-# %% ../nbs/05_evaluation.ipynb #eb4bd2e0
+# %% ../nbs/05_evaluation.ipynb #e425bb70
 def difference_table(
     rows:Sequence[tuple[str, float|None, Report]], # as for `comparison_table`; the first is compared with each other
 )->str: # one line for each but the first; empty where there are no two with several seeds each
@@ -754,6 +765,7 @@ def difference_table(
         lines.append(f"{role} minus {other}: {100 * (first.error - report.error):+.2f} points, 95 % interval {100 * low:+.2f} to {100 * high:+.2f}: {verdict}")
     return "\n".join(lines)
 
+# %% ../nbs/05_evaluation.ipynb #0ffdb1ce
 def plot_comparison(
     rows:Sequence[tuple[str, float|None, Report]], # as for `comparison_table`; the same classes everywhere
 )->Figure: # closed, so that it is shown once

@@ -56,7 +56,7 @@ class DiskImages:
         lines = (f"{f.name} {f.stat().st_size} {label}" for f, label in zip(self.files, self.labels.tolist()))
         return hashlib.sha256("\n".join([str(self.side), *lines]).encode()).hexdigest()[:16]
 
-# %% ../nbs/04b_folders.ipynb #08b5410b
+# %% ../nbs/04b_folders.ipynb #9bd18d96
 def middle_square(
     image:Image.Image, # RGB
     side:int, # of the result, in pixels
@@ -78,6 +78,7 @@ def random_square(
         torch.default_generator.manual_seed(seed)
         return F.pil_to_tensor(RandomResizedCrop(side, scale=(area, 1.0))(image))
 
+# %% ../nbs/04b_folders.ipynb #22f1c044
 def read_square(
     images:DiskImages, # any
     index:int, # of the image
@@ -92,7 +93,7 @@ def read_square(
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error: raise ValueError(f"{images.files[index]} does not decode ({error})") from error
     return middle_square(picture, images.side) if area >= 1 else random_square(picture, images.side, area, seed)
 
-# %% ../nbs/04b_folders.ipynb #ba3b3c7c
+# %% ../nbs/04b_folders.ipynb #cec11cf0
 def from_image_folder(
     folder:Any, # an ImageFolder of torchvision, or of a subclass as `ImageNet`; its transform is not used
     side:int, # of the square that every image becomes, in pixels
@@ -110,6 +111,7 @@ def choose(
     "A part of a set of image files (ours)."
     return replace(images, files=tuple(images.files[i] for i in indices.tolist()), labels=images.labels[indices])
 
+# %% ../nbs/04b_folders.ipynb #2f285d5c
 def open_splits(
     source:Path|str, # folder of images with labels
     side:int, # of the square that every image becomes, in pixels

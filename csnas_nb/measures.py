@@ -48,7 +48,7 @@ def balanced_error(
     counts = confusion.sum(1)
     return 1 - float((confusion.diagonal()[counts > 0] / counts[counts > 0]).mean())
 
-# %% ../nbs/04d_measures.ipynb #56d9e16e
+# %% ../nbs/04d_measures.ipynb #c795863b
 def share_interval(
     wrong:int, # number of errors
     count:int, # number of images, at least 1
@@ -68,6 +68,7 @@ def mean_interval(
     half = float(t.ppf((1 + level) / 2, len(values) - 1)) * statistics.stdev(values) / math.sqrt(len(values))
     return statistics.fmean(values) - half, statistics.fmean(values) + half
 
+# %% ../nbs/04d_measures.ipynb #f993ee03
 def difference_interval(
     ours:Sequence[float], # one a seed, at least 2
     theirs:Sequence[float], # one a seed, at least 2; need not be as many
@@ -81,7 +82,7 @@ def difference_interval(
     half, middle = float(t.ppf((1 + level) / 2, freedom)) * math.sqrt(sum(parts)), statistics.fmean(ours) - statistics.fmean(theirs)
     return middle - half, middle + half
 
-# %% ../nbs/04d_measures.ipynb #be6e753c
+# %% ../nbs/04d_measures.ipynb #8624c5f7
 @dataclass(frozen=True)
 class Calibration:
     "Confidence and accuracy of answers, in bins of confidence."
@@ -94,6 +95,7 @@ class Calibration:
         "Expected calibration error, in 0..1."
         return sum(n * abs(c - a) for n, c, a in zip(self.counts, self.confidence, self.accuracy)) / sum(self.counts)
 
+# %% ../nbs/04d_measures.ipynb #f4595ca2
 def calibration(
     logits:Tensor, # (N, classes)
     labels:Tensor, # (N,)
@@ -162,7 +164,7 @@ def class_table(
         recall, precision = (counts.diagonal() / counts.sum(axis) for axis in (1, 0))
         return pd.DataFrame({"images": counts.sum(1), "recall": recall, "precision": precision, "f1": 2 * recall * precision / (recall + precision)}, index=pd.Index(classes, name="class"))
 
-# %% ../nbs/04d_measures.ipynb #f4aff10e
+# %% ../nbs/04d_measures.ipynb #5a30c569
 def plot_confusion_matrix(
     confusion:Any, # (classes, classes): [true][predicted], counts
     classes:Sequence[str], # names, in label order
@@ -183,6 +185,7 @@ def plot_confusion_matrix(
     plt.close(figure)
     return figure
 
+# %% ../nbs/04d_measures.ipynb #dcd18a90
 def plot_calibration(
     found:Sequence[tuple[str, Calibration]], # name and calibration of each network
 )->Figure: # closed, so that it is shown once

@@ -32,7 +32,7 @@ def features(
     network.train(was_training)
     return torch.cat(found).float()
 
-# %% ../nbs/05b_probes.ipynb #a31ab1c3
+# %% ../nbs/05b_probes.ipynb #34090317
 def knn_probe(
     network:Network, # left as it is
     train:ImageSet, # labelled: the neighbours
@@ -46,6 +46,7 @@ def knn_probe(
     near.fit(features(network, train).numpy(), train.labels.cpu().numpy())
     return float(1 - near.score(features(network, test).numpy(), test.labels.cpu().numpy()))
 
+# %% ../nbs/05b_probes.ipynb #64357525
 def linear_probe(
     network:Network, # left as it is
     train:ImageSet, # labelled: to fit on

@@ -87,7 +87,7 @@ RECIPES = {
 }
 "Recipes by name: DARTS' for CIFAR-10 and ImageNet, the paper's for ISIC-2019, and small ones."
 
-# %% ../nbs/04c_recipes.ipynb #ed3bd973
+# %% ../nbs/04c_recipes.ipynb #de868ca3
 def make_augmentation(
     images:LabelledImages, # whose sides, `mirror` and kind matter
     recipe:Recipe, # crop, crop_area, jitter
@@ -101,6 +101,7 @@ def make_augmentation(
     if recipe.jitter: steps.append(K.ColorJitter(recipe.jitter, recipe.jitter, recipe.jitter, recipe.jitter / 2, p=1.0))
     return nn.Sequential(*steps)
 
+# %% ../nbs/04c_recipes.ipynb #f2616a03
 def cutout(
     batch:Tensor, # (B, C, H, W), normalised, so that 0 is the mean colour
     share:float, # side of the square, share of the smaller side of the image
