@@ -765,13 +765,14 @@ def difference_table(
         lines.append(f"{role} minus {other}: {100 * (first.error - report.error):+.2f} points, 95 % interval {100 * low:+.2f} to {100 * high:+.2f}: {verdict}")
     return "\n".join(lines)
 
-# %% ../nbs/05_evaluation.ipynb #0ffdb1ce
+# %% ../nbs/05_evaluation.ipynb #a067120c
 def plot_comparison(
     rows:Sequence[tuple[str, float|None, Report]], # as for `comparison_table`; the same classes everywhere
 )->Figure: # closed, so that it is shown once
     "Test errors against multiply-adds, a dot a seed and the 95 % interval; and the share of each class that is found (ours)."
     import matplotlib.pyplot as plt
-    classes = rows[0][2].classes
+    from matplotlib.ticker import EngFormatter, NullFormatter
+    classes, costs = rows[0][2].classes, [report.size.multiply_adds for *_, report in rows]
     if any(report.classes != classes for *_, report in rows): raise ValueError("the figure compares cells on the same classes, these reports have different ones")
     figure, (left, right) = plt.subplots(1, 2, figsize=(10, 3.4), layout="constrained", width_ratios=(1, 1.5))
     for k, (role, _, report) in enumerate(rows):
@@ -780,7 +781,9 @@ def plot_comparison(
         left.plot([x] * len(report.errors), [100 * e for e in report.errors], ls="", marker="_", color=f"C{k % 10}")
         recall = class_table(report.confusion, classes).recall
         right.plot(range(len(classes)), 100 * recall, marker="o", ls="-" if len(classes) <= 30 else "", color=f"C{k % 10}", label=name)
-    left.set_xscale("log"); left.set_xlabel("multiply-adds an image"); left.set_ylabel("test error, %"); right.set_ylabel("of the class found, %"); right.legend(fontsize=8)
+    if max(costs) > 10 * min(costs): left.set_xscale("log")
+    left.xaxis.set_major_formatter(EngFormatter(sep="")); left.xaxis.set_minor_formatter(NullFormatter())
+    left.set_xlabel("multiply-adds an image"); left.set_ylabel("test error, %"); right.set_ylabel("of the class found, %"); right.legend(fontsize=8)
     if len(classes) <= 30: right.set_xticks(range(len(classes)), classes, rotation=90 if max(map(len, classes)) > 2 else 0)
     plt.close(figure)
     return figure
