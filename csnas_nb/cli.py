@@ -276,7 +276,7 @@ def search_json(
             "trials": len(result.trials), "proposed_by_sampler": result.proposals, "given_up": states(result, "PRUNED"), "failed": states(result, "FAIL"),
             "over_limit": result.over_limit, "front": front}
 
-# %% ../nbs/06_cli.ipynb #c1c7181f
+# %% ../nbs/06_cli.ipynb #b7a0c4f4
 @app.command("evaluate")
 def evaluate_cells(
     target: Annotated[str, typer.Argument(help="A run folder, or a cell: a known name, a file, or DARTS' text form.")],
@@ -328,7 +328,7 @@ def evaluate_cells(
     write_evaluation(folder, evaluation_json(rows, splits, origin, seen, options))
     draw_evaluation(folder, rows, splits, device)
     differences = difference_table(rows)
-    say(comparison_table(rows) + (f"\n\n{differences}" if differences else "") + f"\nwritten to {folder}: evaluation.json, trained/ (networks, logs), classes.csv, five pictures", evaluation_json(rows, splits, origin, seen, options), as_json)
+    say(comparison_table(rows) + (f"\n\n{differences}" if differences else "") + f"\nwritten to {folder}: evaluation.json, trained/ (networks, logs), classes.csv, pictures", evaluation_json(rows, splits, origin, seen, options), as_json)
 
 # %% ../nbs/06_cli.ipynb #7e55b591
 def is_main_process()->bool: # True where there is only one
