@@ -1,7 +1,7 @@
 PYTHON ?= python3
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
-.PHONY: help search test bench run export lab docs clean
+.PHONY: help search test bench run export lab docs browse colab clean
 
 BIN := .venv/bin
 INSTALLED := .venv/.installed
@@ -42,11 +42,17 @@ run: $(INSTALLED) ## export, then execute the default tier in place (slow cells 
 	@$(NOTEBOOKS) readme
 
 lab: $(INSTALLED) ## open the notebooks in JupyterLab
-	$(BIN)/jupyter lab nbs
+	PATH="$(CURDIR)/$(BIN):$$PATH" JUPYTER_PREFER_ENV_PATH=1 $(BIN)/jupyter lab nbs
 
 docs: $(INSTALLED) ## build the site in docs/
 	@$(NOTEBOOKS) docs
 
-clean: ## remove build products, staged pages and caches (not .venv, not runs)
-	rm -rf build dist *.egg-info _proc nbs/nbdev.yml nbs/sidebar.yml .ruff_cache .pytest_cache .mypy_cache
+browse: $(INSTALLED) ## click through the site in docs/ with Chromium, at the widths of a desk and a phone
+	@$(NOTEBOOKS) browse
+
+colab: $(INSTALLED) ## run every notebook alone with only what Colab has, about half an hour (makes .colab, 6 GB)
+	@$(NOTEBOOKS) colab
+
+clean: ## remove build products, staged pages and caches (not .venv, .colab, runs)
+	rm -rf build dist *.egg-info _proc nbs/nbdev.yml .ruff_cache .pytest_cache .mypy_cache
 	find . -path ./.venv -prune -o \( -name __pycache__ -o -name .ipynb_checkpoints \) -type d -exec rm -rf {} +

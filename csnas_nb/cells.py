@@ -6,7 +6,8 @@
 __all__ = ['Edge', 'KNOWN_CELLS', 'OPERATION_COLOURS', 'STEMS', 'Genotype', 'check_cell', 'to_json', 'to_text', 'from_json',
            'from_text', 'is_written', 'as_genotype', 'canonical_cell', 'live_nodes', 'draw_cell', 'draw_genotype',
            'seeded', 'Node', 'Cell', 'reductions', 'halvings', 'smallest_side', 'check_side', 'cell_plan',
-           'AuxiliaryHead', 'make_stem', 'Network', 'check_network', 'Size', 'network_size']
+           'AuxiliaryHead', 'make_stem', 'Network', 'check_network', 'Size', 'network_size', 'with_edge', 'dead_nodes',
+           'in_words', 'picture_of', 'is_live', 'Explorer', 'explore']
 
 # %% ../nbs/02_cells.ipynb #c7010d36
 import ast
@@ -533,3 +534,140 @@ def network_size(
     with FlopCounterMode(display=False) as counter, torch.no_grad(): network.eval()(image)
     head = sum(p.numel() for p in network.auxiliary.parameters()) if auxiliary else 0
     return Size(sum(p.numel() for p in network.parameters()) - head, counter.get_total_flops() // 2, head)
+
+# %% ../nbs/02_cells.ipynb #c58fe448
+def with_edge(
+    genotype:Genotype, # any
+    kind:str, # 'normal' or 'reduce'
+    position:int, # of the edge in that cell's list, from 0
+    edge:Edge, # what takes its place
+)->Genotype: # a new one; raises ValueError where the edge is not legal there
+    "A genotype with one edge changed (ours)."
+    edges = [*getattr(genotype, kind)]
+    edges[position] = edge
+    return Genotype(**{f.name: getattr(genotype, f.name) for f in fields(genotype)} | {kind: edges})
+
+# %% ../nbs/02_cells.ipynb #dd6411eb
+def dead_nodes(
+    edges:Sequence[Edge], # two a node, node by node
+    concat:Sequence[int], # nodes of the output
+)->list[int]: # sorted
+    "The intermediate nodes that the output does not depend on (ours)."
+    return sorted({*range(2, len(edges) // 2 + 2)} - live_nodes(edges, concat))
+
+def in_words(
+    genotype:Genotype, # any
+    size:Size, # of the network made of it
+)->str: # three lines
+    "Name, digest, size and dead nodes of a genotype (ours)."
+    dead = {kind: dead_nodes(getattr(genotype, kind), getattr(genotype, f"{kind}_concat")) for kind in ("normal", "reduce")}
+    listed = ", ".join(f"{kind} cell: {' '.join(map(str, nodes)) or 'none'}" for kind, nodes in dead.items())
+    return f"{genotype.name} (digest {genotype.digest})\n{size.parameters:,} parameters, {size.multiply_adds:,} multiply-adds\ndead nodes: {listed}"
+
+# %% ../nbs/02_cells.ipynb #82c4be51
+def picture_of(
+    genotype:Genotype, # any
+    words:str, # above the drawing
+)->bytes: # PNG
+    "Both cells and some lines of text as a small picture (ours)."
+    from io import BytesIO
+    from PIL import Image
+    drawn, small, figure = BytesIO(), BytesIO(), draw_genotype(genotype)
+    figure.suptitle(words, fontsize=10)
+    figure.savefig(drawn, format="png", dpi=80)
+    Image.open(drawn).convert("RGB").quantize(48).save(small, "PNG", optimize=True)
+    return small.getvalue()
+
+def is_live(
+)->bool: # False without ipywidgets, and where no notebook program runs this Python
+    "Can menus be shown here? (ours)"
+    from importlib.util import find_spec
+    if find_spec("ipywidgets") is None: return False
+    from IPython import get_ipython
+    return hasattr(get_ipython(), "kernel")
+
+# %% ../nbs/02_cells.ipynb #e8e9933e
+class Explorer:
+    "A genotype to change edge by edge: menus in a live notebook, a picture elsewhere (ours)."
+    def __init__(
+        self,
+        genotype:Genotype, # to begin with
+        **settings, # of `network_size`: channels, layers, classes, side, stem
+    ): self.settings, self.genotype, self.size = settings, genotype, network_size(genotype, **settings)
+
+    def choose(
+        self,
+        kind:str, # 'normal' or 'reduce'
+        position:int, # of the edge in that cell's list, from 0
+        edge:Edge, # what takes its place
+    )->None: # raises ValueError, and changes nothing, where the edge is not legal there
+        "Changes one edge, and the numbers with it; menus on the screen do not follow."
+        self.genotype = with_edge(self.genotype, kind, position, edge)
+        self.size = network_size(self.genotype, **self.settings)
+
+    @cached_property
+    def menus(self) -> dict:
+        "For 'normal' and 'reduce' a list of (operation menu, input menu), one an edge; needs ipywidgets."
+        return {kind: _edge_menus(getattr(self.genotype, kind)) for kind in ("normal", "reduce")}
+
+    @cached_property
+    def widget(self):
+        "What a live notebook shows, built once; needs ipywidgets."
+        return _explorer_widget(self)
+
+    def __repr__(self): return in_words(self.genotype, self.size)
+
+    def _repr_mimebundle_(self, **kwargs): return _bundle(self)
+
+# %% ../nbs/02_cells.ipynb #15f6cecb
+def _bundle(explorer):
+    "What Jupyter is handed to show: the menus where they work, else the picture."
+    from base64 import b64encode
+    if not is_live(): shown = {"image/png": b64encode(picture_of(explorer.genotype, repr(explorer))).decode()}
+    else: shown = {"application/vnd.jupyter.widget-view+json": {"version_major": 2, "version_minor": 0, "model_id": explorer.widget.model_id}}
+    return {**shown, "text/plain": repr(explorer)}
+
+def explore(
+    genotype:Genotype|str|Path, # or whatever `as_genotype` takes
+    channels:int=16, # C of the network that is counted
+    layers:int=8, # its number of cells
+    classes:int|None=10, # None: features, no linear layer
+    side:int=32, # of the image, in pixels
+    stem:str="cifar", # one of `STEMS`
+)->Explorer: # its attribute `genotype` is what was chosen
+    "A genotype with its drawing and its numbers, to be changed by hand (ours)."
+    return Explorer(as_genotype(genotype), channels=channels, layers=layers, classes=classes, side=side, stem=stem)
+
+# %% ../nbs/02_cells.ipynb #cdea714e
+def _edge_menus(edges):
+    "An operation menu and an input menu for each edge; only earlier nodes are offered as inputs."
+    import ipywidgets
+    from csnas_nb.operations import OPERATIONS
+    def menu(options, value): return ipywidgets.Dropdown(options=options, value=value, layout={"width": "9em"})
+    names = ["older input", "newer input", *(f"node {n}" for n in range(2, len(edges) // 2 + 2))]
+    return [(menu([*OPERATIONS], op), menu([(names[i], i) for i in range(k // 2 + 2)], source)) for k, (op, source) in enumerate(edges)]
+
+# %% ../nbs/02_cells.ipynb #f355aebf
+def _explorer_widget(explorer):
+    "A row of menus for each node; beside them the picture, and the genotype as text to copy."
+    import ipywidgets as kit
+    from functools import partial
+    picture, text = kit.Image(format="png"), kit.Textarea(rows=6, layout={"width": "45em"})
+    form = kit.ToggleButtons(options=[("DARTS' form", to_text), ("JSON", to_json)])
+    labels = {kind: [kit.Label(layout={"width": "7em"}) for _ in edges[::2]] for kind, edges in explorer.menus.items()}
+    def refresh(change=None):
+        for kind, column in labels.items():
+            dead = dead_nodes(getattr(explorer.genotype, kind), getattr(explorer.genotype, f"{kind}_concat"))
+            for node, label in enumerate(column, start=2): label.value = f"node {node}" + " (dead)" * (node in dead)
+        picture.value, text.value = picture_of(explorer.genotype, repr(explorer)), form.value(explorer.genotype)
+    def follow(change, kind, position):
+        explorer.choose(kind, position, tuple(menu.value for menu in explorer.menus[kind][position]))
+        refresh()
+    rows = []
+    for kind, edges in explorer.menus.items():
+        for position, pair in enumerate(edges):
+            for menu in pair: menu.observe(partial(follow, kind=kind, position=position), "value")
+        rows += [kit.Label(f"{kind} cell"), *(kit.HBox([label, *edges[2 * n], *edges[2 * n + 1]]) for n, label in enumerate(labels[kind]))]
+    form.observe(refresh, "value")
+    refresh()
+    return kit.HBox([kit.VBox(rows), kit.VBox([picture, form, text])])

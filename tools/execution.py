@@ -10,7 +10,9 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 
+import book
 import project
+import street
 from execnb.nbio import mk_cell, nb2str, read_nb
 from execnb.shell import CaptureShell
 from nbdev.clean import clean_nb
@@ -18,6 +20,8 @@ from nbdev.process import extract_directives
 
 WORKERS = 2
 BADGE = re.compile(r"\[!\[Open in Colab]\(\S+\)]\(\S+\)\s*")
+NAME = re.compile(r"[\w-]+")
+ROW = re.compile(r"^(\| \[[^\]]+]\(([^)]+\.ipynb)\) \|.*?\|.*?\|)[^|]*\|$", re.MULTILINE)
 TITLE = re.compile(r"# \S[^\n]*(\n+> \S[^\n]*)?\s*")
 INSTALL = "# Installs csnas_nb on Colab only; does nothing elsewhere."
 FIGURES = "%config InlineBackend.print_figure_kwargs = {'bbox_inches': 'tight', 'metadata': {'Software': None}}"
@@ -25,42 +29,75 @@ FIGURES = "%config InlineBackend.print_figure_kwargs = {'bbox_inches': 'tight', 
 
 def clean_text(notebook) -> str:
     "The notebook as it is stored: cleaned by nbdev, with sorted keys."
-    clean_nb(notebook, clean_ids=project.settings().clean_ids)
+    clean_nb(notebook, allowed_cell_metadata_keys=["jupyter"], clean_ids=project.settings().clean_ids)
     return nb2str(notebook)
 
 
-def install_source() -> str:
-    "The cell that installs the released package on Colab."
+def mentions(notebook, package: str) -> bool:
+    "Whether the notebook's code names a package, by the name it is imported under."
+    module = re.compile(rf"\b{package.replace('-', '_')}\b")
+    return any(module.search(cell.source) for cell in notebook.cells if cell.cell_type == "code" and not is_stamp(cell))
+
+
+def install_source(notebook) -> str:
+    "The cell that installs the released package on Colab, and what else this notebook uses."
     settings = project.settings()
-    requirement = f"git+{settings.git_url}@v{settings.version}"
-    return f'{INSTALL}\nimport sys\nif "google.colab" in sys.modules:\n    %pip install -q {requirement}'
+    others = [need for need in settings.colab_requirements.split() if mentions(notebook, NAME.match(need)[0])]
+    wanted = " ".join([f"git+{settings.git_url}@v{settings.version}", *(f'"{need}"' for need in others)])
+    return f'{INSTALL}\nimport sys\nif "google.colab" in sys.modules:\n    %pip install -q {wanted}'
 
 
-def badge_source(path: Path) -> str:
+def colab_address(name: str) -> str:
+    "Where a notebook under nbs/ opens in Colab."
+    settings = project.settings()
+    return f"https://colab.research.google.com/github/{settings.user}/{settings.repo}/blob/{settings.branch}/nbs/{name}"
+
+
+def badge_source(name: str) -> str:
     "The link that opens the notebook in Colab."
-    settings = project.settings()
-    where = f"{settings.user}/{settings.repo}/blob/{settings.branch}/{path.relative_to(project.ROOT).as_posix()}"
-    image = "https://colab.research.google.com/assets/colab-badge.svg"
-    return f"[![Open in Colab]({image})](https://colab.research.google.com/github/{where})"
+    return f"[![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)]({colab_address(name)})"
 
 
 def is_stamp(cell) -> bool:
     "Whether `stamp` wrote the cell."
     if cell.cell_type == "code":
         return cell.source.startswith(INSTALL)
-    return BADGE.fullmatch(cell.source) is not None
+    return BADGE.fullmatch(cell.source) is not None or street.is_picture(cell)
+
+
+def fold_solutions(notebook) -> None:
+    "Hide in JupyterLab the code that the site folds."
+    for cell in notebook.cells:
+        if cell.cell_type == "code" and cell.source.startswith("#| code-fold: true"):
+            cell.metadata["jupyter"] = {"source_hidden": True}
+
+
+def link_table(notebook) -> None:
+    "Fill the last column of the index's table of notebooks with links to Colab."
+    for cell in notebook.cells:
+        if cell.cell_type == "markdown" and "| Colab |" in cell.source:
+            cell.source = ROW.sub(lambda row: f"{row[1]} [open]({colab_address(row[2])}) |", cell.source)
 
 
 def stamp_notebook(notebook, path: Path) -> None:
-    "Put the badge and the install cell after the title, in place of older ones."
+    "Put badge, picture and install cell where they belong, in place of older ones."
+    name = path.relative_to(project.ROOT / "nbs").as_posix()
+    older = next((cell for cell in notebook.cells if street.is_picture(cell)), None)
     kept = [cell for cell in notebook.cells if not is_stamp(cell)]
-    badge = mk_cell(badge_source(path), "markdown", id="colab-badge")
-    install = mk_cell(install_source(), id="colab-install")
-    notebook.cells = [*kept[:1], badge, install, *kept[1:]]
+    badge = mk_cell(badge_source(name), "markdown", id="colab-badge")
+    install = mk_cell(install_source(notebook), id="colab-install")
+    picture = street.picture_cell(name, older)
+    if name == street.FRONT:
+        link_table(notebook)
+        place = next((k for k, cell in enumerate(kept) if "| Colab |" in cell.source), len(kept))
+        notebook.cells = [*kept[:1], badge, install, *kept[1:place], picture, *kept[place:]]
+    else:
+        notebook.cells = [*kept[:1], badge, picture, install, *kept[1:]]
+    fold_solutions(notebook)
 
 
 def stamp() -> int:
-    "Stamp every notebook from settings.ini."
+    "Stamp every notebook from settings.ini and nbs/sidebar.yml."
     for path in project.notebooks():
         notebook = read_nb(path)
         stamp_notebook(notebook, path)
@@ -77,12 +114,13 @@ def faults(path: Path) -> list[str]:
         return [f"not a notebook: {error}"]
     if not notebook.cells or not TITLE.fullmatch(notebook.cells[0].source):
         found.append("the first cell must hold `# Title` and `> one-line summary` only: the site drops the rest")
+    found += book.faults(notebook, path)
     cleaned = clean_text(notebook)
     if cleaned != stored:
         found.append("not clean (make run, or nbdev_clean)")
     stamp_notebook(notebook, path)
     if clean_text(notebook) != cleaned:
-        found.append("Colab badge or install cell is stale (make export)")
+        found.append("Colab badge, install cell or picture of the street is stale (make export)")
     return found
 
 
@@ -169,9 +207,9 @@ def execute_all(
             yield running[future], *future.result()
 
 
-def report(path: Path, problems: list[str], seconds: float) -> None:
+def report(path: Path, problems: list[str], seconds: float, note: str = "") -> None:
     "Print a notebook's line, and below it what is wrong."
-    print(f"{'FAIL' if problems else 'ok  '} {seconds:6.1f} s  {project.shown(path)}", flush=True)
+    print(f"{'FAIL' if problems else 'ok  '} {seconds:6.1f} s  {note:{len(note) + 2 * bool(note)}}{project.shown(path)}", flush=True)
     for problem in problems:
         print("    " + problem.rstrip().replace("\n", "\n    "), flush=True)
 

@@ -14,6 +14,7 @@ import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
+import browser
 import execution
 import project
 
@@ -84,6 +85,17 @@ def check_docs(copy: Path) -> None:
         print(f"         docs/ is built with Python {'.'.join(map(str, DOCS_PYTHON))}: not compared")
     elif changed := regenerate(copy, "docs", "docs")[0]:
         raise Failure(f"not what the notebooks give (make docs): {', '.join(changed[:8])} ({len(changed)} files)")
+
+
+def check_reading(copy: Path) -> None:
+    "The site can be read: a browser follows every link along the street, searches, and complains of nothing."
+    if not (copy / "docs").is_dir() or not browser.program():
+        print(f"         no docs/ in the tree, or none of {', '.join(browser.BROWSERS)} on this machine: not clicked through")
+        return
+    try:
+        browser.browse(copy / "docs")
+    except browser.Fault as fault:
+        raise Failure(f"{fault} (make docs, then make browse)") from fault
 
 
 def thin_environment(folder: Path, wheel: Path) -> Path:
@@ -158,6 +170,7 @@ def check_copy(copy: Path, problems: dict[Path, list[str]], workers: int) -> boo
         made("package and pyproject.toml", check_library, copy, problems),
         made("README.md", check_readme, copy),
         made("docs/", check_docs, copy),
+        made("reading the site", check_reading, copy),
         made("wheel", check_wheel, copy),
         made("same numbers as plain PyTorch", check_numbers, copy),
     ]

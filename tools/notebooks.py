@@ -1,4 +1,4 @@
-"""The notebooks' command line: run, test, stamp, export, readme and docs. `make help` says when to use which."""
+"""The notebooks' command line: run, test, stamp, export, readme, docs, browse and colab. `make help` says when to use which."""
 from __future__ import annotations
 
 import argparse
@@ -6,6 +6,8 @@ import os
 import sys
 from pathlib import Path
 
+import browser
+import colab
 import execution
 import gate
 import pages
@@ -30,6 +32,11 @@ def parser() -> argparse.ArgumentParser:
     commands.add_parser("readme", help="write README.md from the index notebook")
     commands.add_parser("docs", help="build the site in docs/")
 
+    alone = commands.add_parser("colab", help="run notebooks alone, with only what Colab has installed")
+    alone.add_argument("notebooks", nargs="*", type=Path, help="default: all of them")
+    read = commands.add_parser("browse", help="click through the site with Chromium")
+    read.add_argument("--shots", type=Path, help="keep pictures of the pages in this folder")
+
     one = commands.add_parser("execute", help="run one notebook in this process (what run and test start)")
     one.add_argument("notebooks", nargs=1, type=Path, metavar="notebook")
     one.add_argument("--slow", action="store_true")
@@ -48,6 +55,10 @@ def main() -> int:
         return execution.run_in_place(chosen or project.notebooks(), args.slow, args.workers)
     if args.command == "test":
         return gate.test(args.workers)
+    if args.command == "colab":
+        return colab.colab(chosen or project.notebooks())
+    if args.command == "browse":
+        return browser.command(args.shots and args.shots.resolve())
     actions = {"stamp": execution.stamp, "export": project.export, "readme": pages.readme, "docs": pages.docs}
     return actions[args.command]()
 

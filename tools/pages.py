@@ -10,11 +10,17 @@ from collections.abc import Callable
 from pathlib import Path
 
 import execution
+import katex
 import project
+import reference
+import website
 from execnb.nbio import nb2str, read_nb
 from nbdev.process import extract_directives
 
-LINK = re.compile(r"(?<=]\()(?![a-z]+:|[#/])([^)\s#]+)")  # the path of a relative Markdown link or picture
+LINK = re.compile(r"(?<=]\()(?![a-z]+:|[#/])([^)\s]+)")  # the path and anchor of a relative Markdown link or picture
+ENTRY = re.compile(r"(?<=[ /])\d+[a-zA-Z0-9]*_(?=\w+\.ipynb$)", re.MULTILINE)  # the number of a notebook in the sidebar
+PRIVATE = re.compile(r"\[(`_\w+`)]\(/[^)]*\)")  # a link of nbdev to a name that has no entry
+REMOTE = re.compile(r"@import url\(https?:[^)]*\);?|@import \"https?:[^\"]*\";?")  # a font from elsewhere; the next in the list serves
 NUMBER = re.compile(r"^\d+[a-zA-Z0-9]*_")  # what nbdev drops from a notebook's name to name its page
 PLAIN_FIRST = ["text/markdown", "image/svg+xml", "image/png", "image/jpeg", "text/plain"]  # GitHub shows no styles
 
@@ -75,57 +81,109 @@ def page_name(path: str) -> str:
 
 
 def site_link(link: str, folder: str) -> str:
-    "A link of a notebook in `folder`, as the site writes it: to a page, or to the repository."
-    target = posixpath.normpath(posixpath.join(folder, link))
+    "A link of a page in `folder`, as the site writes it: to a page, or to the repository."
+    path, hash_sign, anchor = link.partition("#")
+    target = posixpath.normpath(posixpath.join(folder, path))
     if not target.startswith("../"):
-        return page_name(link)
+        return page_name(path) + hash_sign + anchor
     settings = project.settings()
-    return f"{settings.git_url}/blob/{settings.branch}/{target.removeprefix('../')}"
+    return f"{settings.git_url}/blob/{settings.branch}/{target.removeprefix('../')}{hash_sign}{anchor}"
 
 
-def rewrite_page(path: Path, stage: Path) -> None:
+def buttons(name: str) -> str:
+    "Where a notebook can be run and read, as two links below its title."
+    settings = project.settings()
+    source = f"{settings.git_url}/blob/{settings.branch}/nbs/{name}"
+    style = "{.btn .btn-outline-primary .btn-sm}"
+    return f"[Open in Colab]({execution.colab_address(name)}){style} [The notebook on GitHub]({source}){style}"
+
+
+def rewrite_cell(cell: dict, name: str) -> None:
+    "Make a staged cell fit its page: links that hold within the site, links for the badge, no file name."
+    text, folder = "".join(cell["source"]), posixpath.dirname(name)
+    if cell["cell_type"] == "raw":  # the front matter nbdev made of the title
+        text = re.sub(r"^output-file: .*\n", "", text, flags=re.MULTILINE)
+    elif execution.BADGE.fullmatch(text):
+        text = buttons(name)
+    elif cell["cell_type"] == "markdown":
+        text = relink(text, lambda link: site_link(link, folder))
+    cell["source"] = text
+
+
+def rewrite_notebook(path: Path, stage: Path) -> None:
     "Give a staged notebook its page's name, and links that hold within the site."
-    settings, folder = project.settings(), path.parent.relative_to(stage).as_posix()
+    settings, name = project.settings(), path.relative_to(stage).as_posix()
     notebook = json.loads(path.read_text(encoding="utf-8"))
     cells = [cell for cell in notebook["cells"] if not "".join(cell["source"]).startswith(execution.INSTALL)]
     for cell in cells:
-        if cell["cell_type"] == "raw":  # the front matter nbdev made of the title
-            cell["source"] = re.sub(r"^output-file: .*\n", "", "".join(cell["source"]), flags=re.MULTILINE)
-        elif cell["cell_type"] == "markdown":
-            cell["source"] = relink("".join(cell["source"]), lambda link: site_link(link, folder))
+        rewrite_cell(cell, name)
     text = json.dumps(notebook | {"cells": cells}, ensure_ascii=False)
     own_site = f"]({settings.doc_host}{settings.doc_baseurl}/"  # where nbdev's links to symbols point
+    text = PRIVATE.sub(r"\1", text.replace(own_site, "](/"))
     path.unlink()
-    path.with_name(page_name(path.name)).write_text(text.replace(own_site, "](/"), encoding="utf-8")
+    path.with_name(page_name(path.name)).write_text(text, encoding="utf-8")
 
 
 def stage_site() -> Path:
     "Let nbdev add the API documentation to copies of the notebooks, and name the copies as their pages."
-    from nbdev.quarto import nbdev_sidebar, refresh_quarto_yml
+    from nbdev.quarto import refresh_quarto_yml
     from nbdev.serve import proc_nbs
 
     refresh_quarto_yml()
-    nbdev_sidebar.__wrapped__()
     stage = proc_nbs(force=True, n_workers=execution.WORKERS)
     for path in sorted(stage.rglob("*.ipynb")):
-        rewrite_page(path, stage)
+        rewrite_notebook(path, stage)
+    for path in sorted(stage.rglob("*.md")):
+        folder = path.parent.relative_to(stage).as_posix()
+        path.write_text(relink(path.read_text(encoding="utf-8"), lambda link: site_link(link, folder)), encoding="utf-8")
+    (stage / "reference.md").write_text(reference.page(), encoding="utf-8")
     sidebar = stage / "sidebar.yml"
-    entry = re.compile(r"(?<=[ /])\d+[a-zA-Z0-9]*_(?=\w+\.ipynb$)", re.MULTILINE)
-    sidebar.write_text(entry.sub("", sidebar.read_text(encoding="utf-8")), encoding="utf-8")
+    listed = ENTRY.sub("", sidebar.read_text(encoding="utf-8"))
+    sidebar.write_text(listed.replace("      - glossary.md\n", "      - reference.md\n      - glossary.md\n"), encoding="utf-8")
     return stage
 
 
+def finish_page(path: Path, site: Path) -> None:
+    "Point a page to the mathematics and the search that lie beside it."
+    from smalldocs.layout import KATEX
+
+    up = "../" * (len(path.relative_to(site).parts) - 1) + "site_libs"
+    text = path.read_text(encoding="utf-8").replace(KATEX, f"{up}/katex")
+    script = f'<script src="{up}/smalldocs.js" defer></script>'
+    if script not in text:
+        raise ValueError(f"{path.relative_to(site)}: the site's script is not where it was: has smalldocs changed?")
+    text = text.replace(script, f'<script src="{up}/offline.js"></script>{script}')
+    path.write_text(text, encoding="utf-8")
+
+
+def finish_site(site: Path) -> None:
+    "Add what makes the site work without a network, and from files; drop what changes from build to build."
+    katex.copy_to(site / "site_libs" / "katex")
+    shutil.copy(Path(__file__).with_name("offline.js"), site / "site_libs" / "offline.js")
+    for theme in site.glob("site_libs/themes/*.css"):
+        theme.write_text(REMOTE.sub("", theme.read_text(encoding="utf-8")), encoding="utf-8")
+    found = json.loads((site / "search.json").read_text(encoding="utf-8")) + reference.searched()
+    index = json.dumps(found, ensure_ascii=False)
+    (site / "search.json").write_text(index, encoding="utf-8")
+    script = f"window.searchIndex = {json.dumps(index, ensure_ascii=False)};\n"
+    (site / "site_libs" / "search.js").write_text(script, encoding="utf-8")
+    for path in sorted(site.rglob("*.html")):
+        finish_page(path, site)
+    sitemap = site / "sitemap.xml"  # a checkout's file times are not the dates the pages changed
+    sitemap.write_text(re.sub(r"\s*<lastmod>.*</lastmod>", "", sitemap.read_text(encoding="utf-8")), encoding="utf-8")
+    (site / ".nojekyll").touch()
+
+
 def docs() -> int:
-    "Build the site in docs/; a warning of the builder, such as a broken link, is an error."
+    "Build the site in docs/; a warning of the builder and whatever `site.problems` finds are errors."
     from smalldocs.site import build
 
-    site = build(stage_site(), quiet=True)
-    for warning in site.warnings:
-        print(f"docs: {warning}", file=sys.stderr)
-    sitemap = site.out / "sitemap.xml"  # a checkout's file times are not the dates the pages changed
-    sitemap.write_text(re.sub(r"\s*<lastmod>.*</lastmod>", "", sitemap.read_text(encoding="utf-8")), encoding="utf-8")
-    (site.out / ".nojekyll").touch()
+    built = build(stage_site(), quiet=True)
+    finish_site(built.out)
+    problems = [*built.warnings, *website.problems(built.out)]
+    for problem in problems:
+        print(f"docs: {problem}", file=sys.stderr)
     target = project.ROOT / "docs"
     shutil.rmtree(target, ignore_errors=True)
-    shutil.copytree(site.out, target)
-    return int(bool(site.warnings))
+    shutil.copytree(built.out, target)
+    return int(bool(problems))

@@ -1,0 +1,145 @@
+"""Click through the built site as a reader would, with a real browser and without a network."""
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pages
+import project
+import street
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
+DESKTOP, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
+SOUND = """() => [
+    ...Array.from(document.images).filter(i => !(i.complete && i.naturalWidth)).map(i => "picture not shown: " + i.src.slice(0, 80)),
+    ...Array.from(document.querySelectorAll("span.math")).filter(m => !m.querySelector(".katex")).map(m => "not typeset: " + m.textContent),
+    ...Array.from(document.querySelectorAll(".katex-error")).map(m => "bad formula: " + m.textContent),
+    ...(document.documentElement.scrollWidth > innerWidth ? ["wider than the window"] : []),
+]"""
+SEARCHED = {"contrastive_score": "contrastive.html#contrastive_score", "Genotype": "cells.html#genotype", "KNOWN_CELLS": "reference.html#cells.KNOWN_CELLS"}
+
+
+class Fault(Exception):
+    "What a reader would have stumbled over."
+
+
+def program() -> str | None:
+    "The browser of this machine, if it has one."
+    return next((found for name in BROWSERS if (found := shutil.which(name))), None)
+
+
+def expect(holds: object, problem: str) -> None:
+    "Raise a `Fault` unless it holds."
+    if not holds:
+        raise Fault(problem)
+
+
+@contextmanager
+def opened(size: dict[str, int]) -> Iterator:
+    "A page of a browser in a window of that size; whatever the browser complains about is a fault at the end."
+    from playwright.sync_api import sync_playwright
+
+    complaints = []
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=program(), args=["--no-sandbox"])
+        page = browser.new_context(viewport=size, color_scheme="light").new_page()
+        page.on("console", lambda message: complaints.append(message.text) if message.type in ("error", "warning") else None)
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.on("requestfailed", lambda request: complaints.append(f"not loaded: {request.url}"))
+        yield page
+        browser.close()
+    expect(not complaints, "; ".join(dict.fromkeys(complaints)))
+
+
+def look(page, shots: Path | None) -> None:
+    "Check what the page shows; keep a picture of it if asked."
+    name = Path(page.url.split("#")[0]).stem
+    page.wait_for_load_state("load")
+    if problems := page.evaluate(SOUND):
+        raise Fault(f"{name}: {'; '.join(problems[:5])}")
+    if shots:
+        page.screenshot(path=shots / f"{name}-{page.viewport_size['width']}.png")
+
+
+def walk(site: Path, size: dict[str, int], shots: Path | None = None) -> int:
+    "Follow the link to the next page from the front page to the end; return the number of pages."
+    with opened(size) as page:
+        page.goto((site / "index.html").as_uri())
+        seen = []
+        while True:
+            look(page, shots)
+            seen.append(Path(page.url).relative_to(Path(site.as_uri())).as_posix())
+            following = page.locator(".nav-page-next a")
+            if not following.count():
+                break
+            following.click()
+        wanted = [pages.page_name(name).replace(".ipynb", ".html") for name in street.order()]
+        expect([name for name in seen if name in wanted] == wanted, f"the links lead through {seen}")
+        page.locator(".nav-page-previous a").click()
+        expect(Path(page.url).name == Path(seen[-2]).name, f"back from {seen[-1]} leads to {page.url}")
+    return len(seen)
+
+
+def find(site: Path) -> None:
+    "Search for names of the library from the front page, and arrive at them."
+    with opened(DESKTOP) as page:
+        for text, where in SEARCHED.items():
+            page.goto((site / "index.html").as_uri())
+            page.locator(".smalldocs-search input").first.fill(text)
+            result = page.locator(".search-result").first
+            result.wait_for()
+            result.click()
+            page.wait_for_load_state("load")
+            expect(where in page.url, f"a search for {text} leads to {page.url.rsplit('/', 1)[-1]}, not to {where}")
+
+
+def read(site: Path) -> None:
+    "A formula is typeset, a figure is shown, the code of a solution opens, the page turns dark and stays so."
+    with opened(DESKTOP) as page:
+        page.goto((site / "losses.html").as_uri())
+        expect(page.locator(".katex-display").first.is_visible(), "losses: no formula is shown")
+        expect(page.locator(".cell-output img").first.is_visible(), "losses: no figure is shown")
+        solution = page.locator("details.code-fold").first
+        expect(not solution.locator("pre").is_visible(), "losses: a solution is open before anyone asks")
+        solution.locator("summary").click()
+        expect(solution.locator("pre").is_visible(), "losses: a solution does not open")
+        ground = "getComputedStyle(document.body).backgroundColor"
+        before = page.evaluate(ground)
+        page.locator(".quarto-color-scheme-toggle").first.click()
+        page.wait_for_function(f"{ground} !== '{before}'")
+        page.goto((site / "cells.html").as_uri())
+        expect(page.evaluate(ground) != before, "the next page is light again")
+
+
+def menu(site: Path) -> None:
+    "On a phone the list of pages opens and leads on."
+    with opened(PHONE) as page:
+        page.goto((site / "index.html").as_uri())
+        page.locator(".quarto-btn-toggle").click()
+        page.locator("#quarto-sidebar a", has_text="Contrastive losses").click()
+        expect("losses.html" in page.url, f"the menu leads to {page.url}")
+
+
+def browse(site: Path, shots: Path | None = None) -> None:
+    "Read the site as above, at the widths of a desk and of a phone; raise a `Fault` at the first thing that is wrong."
+    if not program():
+        raise Fault(f"none of {', '.join(BROWSERS)} is on this machine (Debian: apt-get install chromium)")
+    if shots:
+        shots.mkdir(parents=True, exist_ok=True)
+    for size in (DESKTOP, PHONE):
+        print(f"         {walk(site, size, shots)} pages, {size['width']} pixels wide")
+    find(site)
+    read(site)
+    menu(site)
+
+
+def command(shots: Path | None) -> int:
+    "`make browse`: read the site in docs/, print what is wrong, return the exit code."
+    try:
+        browse(project.ROOT / "docs", shots)
+    except Fault as fault:
+        print(f"FAILED: {fault}")
+        return 1
+    return 0
