@@ -265,15 +265,18 @@ def _draw_edge(axis, start, end, operation, bend, at):
     axis.text(x, y, operation, color=colour, fontsize=7, ha="center", va="center", zorder=2,
               bbox={"boxstyle": "round,pad=0.1", "fc": "white", "ec": "none", "alpha": 0.85})
 
-# %% ../nbs/02_cells.ipynb #e3c9787d
+# %% ../nbs/02_cells.ipynb #e6f45dce
 def draw_genotype(
     genotype:Genotype, # any
+    title:str="", # above both cells
+    wide:bool=False, # side by side instead of one above the other
 )->Figure: # closed, so that it is shown once
-    "Both cells of a genotype, one above the other, as a matplotlib figure."
+    "Both cells of a genotype as a matplotlib figure (ours)."
     import matplotlib.pyplot as plt
-    figure, axes = plt.subplots(2, 1, figsize=(9, 9), layout="constrained")
+    figure, axes = plt.subplots(*((1, 2) if wide else (2, 1)), figsize=(14, 4.5) if wide else (9, 9), layout="constrained")
     for axis, kind in zip(axes, ("normal", "reduce")):
         draw_cell(getattr(genotype, kind), getattr(genotype, f"{kind}_concat"), axis, f"{genotype.name}, {kind} cell")
+    if title: figure.suptitle(title)
     plt.close(figure)
     return figure
 
