@@ -1,6 +1,7 @@
 """What makes the notebooks one book: how each begins and ends, captions below pictures, solutions to exercises."""
 from __future__ import annotations
 
+import posixpath
 import re
 from pathlib import Path
 
@@ -42,10 +43,20 @@ def ending(text: str) -> list[str]:
     return [problem for problem, holds in checks.items() if not holds]
 
 
+def way_on(text: str, name: str) -> list[str]:
+    "A `Next: …` line that does not lead to the notebook that follows on the street."
+    following = dict(zip(street.order(), [*street.order()[1:], street.FRONT]))[name]
+    link = posixpath.relpath(following, posixpath.dirname(name) or ".")
+    lines = [line for line in text.splitlines() if line.startswith("Next: ")]
+    return [] if lines and f"]({link})" in lines[-1] else [f"`Next: …` must link to {link}"]
+
+
 def faults(notebook, path: Path) -> list[str]:
     "What a notebook lacks of what every notebook has; the front page goes its own way."
-    if path.relative_to(project.ROOT / "nbs").as_posix() == street.FRONT:
+    name = path.relative_to(project.ROOT / "nbs").as_posix()
+    if name == street.FRONT:
         return captions(notebook.cells)
     texts = [cell.source for cell in notebook.cells if cell.cell_type == "markdown"]
     opened = [] if any(text.startswith(OPENING) for text in texts[1:4]) else [f"the first paragraph must begin with {OPENING}"]
-    return [*opened, *captions(notebook.cells), *ending("\n" + "\n\n".join(texts) + "\n")]
+    whole = "\n" + "\n\n".join(texts) + "\n"
+    return [*opened, *captions(notebook.cells), *ending(whole), *way_on(whole, name)]

@@ -53,6 +53,12 @@ def opened(size: dict[str, int]) -> Iterator:
     expect(not complaints, "; ".join(dict.fromkeys(complaints)))
 
 
+def follow(page, link) -> None:
+    "Click a link and arrive."
+    with page.expect_navigation():
+        link.click()
+
+
 def look(page, shots: Path | None) -> None:
     "Check what the page shows; keep a picture of it if asked."
     name = Path(page.url.split("#")[0]).stem
@@ -74,10 +80,10 @@ def walk(site: Path, size: dict[str, int], shots: Path | None = None) -> int:
             following = page.locator(".nav-page-next a")
             if not following.count():
                 break
-            following.click()
+            follow(page, following)
         wanted = [pages.page_name(name).replace(".ipynb", ".html") for name in street.order()]
         expect([name for name in seen if name in wanted] == wanted, f"the links lead through {seen}")
-        page.locator(".nav-page-previous a").click()
+        follow(page, page.locator(".nav-page-previous a"))
         expect(Path(page.url).name == Path(seen[-2]).name, f"back from {seen[-1]} leads to {page.url}")
     return len(seen)
 
@@ -90,8 +96,7 @@ def find(site: Path) -> None:
             page.locator(".smalldocs-search input").first.fill(text)
             result = page.locator(".search-result").first
             result.wait_for()
-            result.click()
-            page.wait_for_load_state("load")
+            follow(page, result)
             expect(where in page.url, f"a search for {text} leads to {page.url.rsplit('/', 1)[-1]}, not to {where}")
 
 
@@ -118,7 +123,7 @@ def menu(site: Path) -> None:
     with opened(PHONE) as page:
         page.goto((site / "index.html").as_uri())
         page.locator(".quarto-btn-toggle").click()
-        page.locator("#quarto-sidebar a", has_text="Contrastive losses").click()
+        follow(page, page.locator("#quarto-sidebar a", has_text="Contrastive losses"))
         expect("losses.html" in page.url, f"the menu leads to {page.url}")
 
 

@@ -20,6 +20,7 @@ from nbdev.process import extract_directives
 LINK = re.compile(r"(?<=]\()(?![a-z]+:|[#/])([^)\s]+)")  # the path and anchor of a relative Markdown link or picture
 ENTRY = re.compile(r"(?<=[ /])\d+[a-zA-Z0-9]*_(?=\w+\.ipynb$)", re.MULTILINE)  # the number of a notebook in the sidebar
 PRIVATE = re.compile(r"\[(`_\w+`)]\(/[^)]*\)")  # a link of nbdev to a name that has no entry
+METHOD = re.compile(r"(]\(/[^)#]*#\w+)\.\w+\)")  # a link of nbdev to a method: its class has the entry
 REMOTE = re.compile(r"@import url\(https?:[^)]*\);?|@import \"https?:[^\"]*\";?")  # a font from elsewhere; the next in the list serves
 NUMBER = re.compile(r"^\d+[a-zA-Z0-9]*_")  # what nbdev drops from a notebook's name to name its page
 PLAIN_FIRST = ["text/markdown", "image/svg+xml", "image/png", "image/jpeg", "text/plain"]  # GitHub shows no styles
@@ -119,7 +120,7 @@ def rewrite_notebook(path: Path, stage: Path) -> None:
         rewrite_cell(cell, name)
     text = json.dumps(notebook | {"cells": cells}, ensure_ascii=False)
     own_site = f"]({settings.doc_host}{settings.doc_baseurl}/"  # where nbdev's links to symbols point
-    text = PRIVATE.sub(r"\1", text.replace(own_site, "](/"))
+    text = METHOD.sub(r"\1)", PRIVATE.sub(r"\1", text.replace(own_site, "](/")))
     path.unlink()
     path.with_name(page_name(path.name)).write_text(text, encoding="utf-8")
 

@@ -64,6 +64,13 @@ def bad_resource(site: Path, origin: Path, address: str) -> str:
     return "" if found.is_file() and found.stat().st_size else f"no such file: {address}"
 
 
+def raw_markup(path: Path) -> list[str]:
+    "Text that still shows how a link was written, such as a link within a link."
+    texts = [tag for tag in page(path).find_all(["p", "li", "td"]) if "](" in tag.get_text()]
+    plain = ["".join(part for part in tag.strings if part.find_parent("code") is None) for tag in texts]
+    return [f"raw Markdown: …{text[max(0, text.find('](') - 40):][:80]}" for text in plain if "](" in text]
+
+
 def page_problems(site: Path, path: Path) -> list[str]:
     "What is wrong on one page."
     found = [bad_link(site, path, tag["href"]) for tag in page(path).find_all("a", href=True)]
@@ -71,6 +78,7 @@ def page_problems(site: Path, path: Path) -> list[str]:
         for element in page(path).find_all(tag):
             if element.get(attribute) and element.get("rel") != ["canonical"]:
                 found.append(bad_resource(site, path, element[attribute]))
+    found += raw_markup(path)
     return [f"{path.relative_to(site)}: {problem}" for problem in dict.fromkeys(found) if problem]
 
 
