@@ -55,4 +55,4 @@ colab: $(INSTALLED) ## run every notebook alone with only what Colab has, about 
 
 clean: ## remove build products, staged pages and caches (not .venv, .colab, runs)
 	rm -rf build dist *.egg-info _proc nbs/nbdev.yml .ruff_cache .pytest_cache .mypy_cache
-	find . -path ./.venv -prune -o \( -name __pycache__ -o -name .ipynb_checkpoints \) -type d -exec rm -rf {} +
+	find . \( -path ./.venv -o -path ./.colab -o -path ./runs \) -prune -o \( -name __pycache__ -o -name .ipynb_checkpoints \) -type d -exec rm -rf {} +

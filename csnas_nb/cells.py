@@ -265,7 +265,7 @@ def _draw_edge(axis, start, end, operation, bend, at):
     axis.text(x, y, operation, color=colour, fontsize=7, ha="center", va="center", zorder=2,
               bbox={"boxstyle": "round,pad=0.1", "fc": "white", "ec": "none", "alpha": 0.85})
 
-# %% ../nbs/02_cells.ipynb #e6f45dce
+# %% ../nbs/02_cells.ipynb #8d005876
 def draw_genotype(
     genotype:Genotype, # any
     title:str="", # above both cells
@@ -273,7 +273,8 @@ def draw_genotype(
 )->Figure: # closed, so that it is shown once
     "Both cells of a genotype as a matplotlib figure (ours)."
     import matplotlib.pyplot as plt
-    figure, axes = plt.subplots(*((1, 2) if wide else (2, 1)), figsize=(14, 4.5) if wide else (9, 9), layout="constrained")
+    nodes = max(len(genotype.normal), len(genotype.reduce)) // 2
+    figure, axes = plt.subplots(*((1, 2) if wide else (2, 1)), figsize=(12, 1 + 0.75 * nodes) if wide else (9, 9), layout="constrained")
     for axis, kind in zip(axes, ("normal", "reduce")):
         draw_cell(getattr(genotype, kind), getattr(genotype, f"{kind}_concat"), axis, f"{genotype.name}, {kind} cell")
     if title: figure.suptitle(title)
@@ -567,7 +568,7 @@ def in_words(
     listed = ", ".join(f"{kind} cell: {' '.join(map(str, nodes)) or 'none'}" for kind, nodes in dead.items())
     return f"{genotype.name} (digest {genotype.digest})\n{size.parameters:,} parameters, {size.multiply_adds:,} multiply-adds\ndead nodes: {listed}"
 
-# %% ../nbs/02_cells.ipynb #82c4be51
+# %% ../nbs/02_cells.ipynb #cbff2543
 def picture_of(
     genotype:Genotype, # any
     words:str, # above the drawing
@@ -575,9 +576,9 @@ def picture_of(
     "Both cells and some lines of text as a small picture (ours)."
     from io import BytesIO
     from PIL import Image
-    drawn, small, figure = BytesIO(), BytesIO(), draw_genotype(genotype)
+    drawn, small, figure = BytesIO(), BytesIO(), draw_genotype(genotype, wide=True)
     figure.suptitle(words, fontsize=10)
-    figure.savefig(drawn, format="png", dpi=80)
+    figure.savefig(drawn, format="png", dpi=100)
     Image.open(drawn).convert("RGB").quantize(48).save(small, "PNG", optimize=True)
     return small.getvalue()
 
@@ -589,7 +590,7 @@ def is_live(
     from IPython import get_ipython
     return hasattr(get_ipython(), "kernel")
 
-# %% ../nbs/02_cells.ipynb #e8e9933e
+# %% ../nbs/02_cells.ipynb #2b927ba9
 class Explorer:
     "A genotype to change edge by edge: menus in a live notebook, a picture elsewhere (ours)."
     def __init__(
@@ -605,8 +606,8 @@ class Explorer:
         edge:Edge, # what takes its place
     )->None: # raises ValueError, and changes nothing, where the edge is not legal there
         "Changes one edge, and the numbers with it; menus on the screen do not follow."
-        self.genotype = with_edge(self.genotype, kind, position, edge)
-        self.size = network_size(self.genotype, **self.settings)
+        genotype = with_edge(self.genotype, kind, position, edge)
+        self.genotype, self.size = genotype, network_size(genotype, **self.settings)
 
     @cached_property
     def menus(self) -> dict:
@@ -622,13 +623,13 @@ class Explorer:
 
     def _repr_mimebundle_(self, **kwargs): return _bundle(self)
 
-# %% ../nbs/02_cells.ipynb #15f6cecb
+# %% ../nbs/02_cells.ipynb #2e5e135b
 def _bundle(explorer):
-    "What Jupyter is handed to show: the menus where they work, else the picture."
+    "What Jupyter is handed to show: the picture, and the menus where they work."
     from base64 import b64encode
-    if not is_live(): shown = {"image/png": b64encode(picture_of(explorer.genotype, repr(explorer))).decode()}
-    else: shown = {"application/vnd.jupyter.widget-view+json": {"version_major": 2, "version_minor": 0, "model_id": explorer.widget.model_id}}
-    return {**shown, "text/plain": repr(explorer)}
+    shown = {"text/plain": repr(explorer), "image/png": b64encode(picture_of(explorer.genotype, repr(explorer))).decode()}
+    if is_live(): shown["application/vnd.jupyter.widget-view+json"] = {"version_major": 2, "version_minor": 0, "model_id": explorer.widget.model_id}
+    return shown
 
 def explore(
     genotype:Genotype|str|Path, # or whatever `as_genotype` takes
@@ -641,23 +642,23 @@ def explore(
     "A genotype with its drawing and its numbers, to be changed by hand (ours)."
     return Explorer(as_genotype(genotype), channels=channels, layers=layers, classes=classes, side=side, stem=stem)
 
-# %% ../nbs/02_cells.ipynb #cdea714e
+# %% ../nbs/02_cells.ipynb #b15a9803
 def _edge_menus(edges):
     "An operation menu and an input menu for each edge; only earlier nodes are offered as inputs."
     import ipywidgets
     from csnas_nb.operations import OPERATIONS
-    def menu(options, value): return ipywidgets.Dropdown(options=options, value=value, layout={"width": "9em"})
+    def menu(options, value): return ipywidgets.Dropdown(options=options, value=value, layout={"flex": "0 0 9em"})
     names = ["older input", "newer input", *(f"node {n}" for n in range(2, len(edges) // 2 + 2))]
     return [(menu([*OPERATIONS], op), menu([(names[i], i) for i in range(k // 2 + 2)], source)) for k, (op, source) in enumerate(edges)]
 
-# %% ../nbs/02_cells.ipynb #f355aebf
+# %% ../nbs/02_cells.ipynb #fc89dd4c
 def _explorer_widget(explorer):
     "A row of menus for each node; beside them the picture, and the genotype as text to copy."
     import ipywidgets as kit
     from functools import partial
-    picture, text = kit.Image(format="png"), kit.Textarea(rows=6, layout={"width": "45em"})
+    picture, text = kit.Image(format="png"), kit.Textarea(rows=6, layout={"width": "auto"})
     form = kit.ToggleButtons(options=[("DARTS' form", to_text), ("JSON", to_json)])
-    labels = {kind: [kit.Label(layout={"width": "7em"}) for _ in edges[::2]] for kind, edges in explorer.menus.items()}
+    labels = {kind: [kit.Label(layout={"flex": "0 0 7em"}) for _ in edges[::2]] for kind, edges in explorer.menus.items()}
     def refresh(change=None):
         for kind, column in labels.items():
             dead = dead_nodes(getattr(explorer.genotype, kind), getattr(explorer.genotype, f"{kind}_concat"))
@@ -673,4 +674,4 @@ def _explorer_widget(explorer):
         rows += [kit.Label(f"{kind} cell"), *(kit.HBox([label, *edges[2 * n], *edges[2 * n + 1]]) for n, label in enumerate(labels[kind]))]
     form.observe(refresh, "value")
     refresh()
-    return kit.HBox([kit.VBox(rows), kit.VBox([picture, form, text])])
+    return kit.HBox([kit.VBox(rows, layout={"flex": "0 0 46em"}), kit.VBox([picture, form, text], layout={"flex": "1 1 40em"})], layout={"flex_flow": "row wrap"})

@@ -18,6 +18,7 @@ SOUND = """() => [
     ...Array.from(document.querySelectorAll(".katex-error")).map(m => "bad formula: " + m.textContent),
     ...(document.documentElement.scrollWidth > innerWidth ? ["wider than the window"] : []),
 ]"""
+ABORTED = "net::ERR_ABORTED"  # the reader went on before it was there
 SEARCHED = {"contrastive_score": "contrastive.html#contrastive_score", "Genotype": "cells.html#genotype", "KNOWN_CELLS": "reference.html#cells.KNOWN_CELLS"}
 
 
@@ -45,9 +46,9 @@ def opened(size: dict[str, int]) -> Iterator:
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=program(), args=["--no-sandbox"])
         page = browser.new_context(viewport=size, color_scheme="light").new_page()
-        page.on("console", lambda message: complaints.append(message.text) if message.type in ("error", "warning") else None)
+        page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
         page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.on("requestfailed", lambda request: complaints.append(f"not loaded: {request.url}"))
+        page.on("requestfailed", lambda request: complaints.append(f"not loaded: {request.url}") if request.failure != ABORTED else None)
         yield page
         browser.close()
     expect(not complaints, "; ".join(dict.fromkeys(complaints)))
@@ -76,7 +77,9 @@ def walk(site: Path, size: dict[str, int], shots: Path | None = None) -> int:
         seen = []
         while True:
             look(page, shots)
-            seen.append(Path(page.url).relative_to(Path(site.as_uri())).as_posix())
+            here = page.url.removeprefix(site.as_uri() + "/").split("#")[0]
+            expect(here not in seen, f"the links to the next page lead back to {here}")
+            seen.append(here)
             following = page.locator(".nav-page-next a")
             if not following.count():
                 break
@@ -131,13 +134,18 @@ def browse(site: Path, shots: Path | None = None) -> None:
     "Read the site as above, at the widths of a desk and of a phone; raise a `Fault` at the first thing that is wrong."
     if not program():
         raise Fault(f"none of {', '.join(BROWSERS)} is on this machine (Debian: apt-get install chromium)")
+    from playwright.sync_api import Error
+
     if shots:
         shots.mkdir(parents=True, exist_ok=True)
-    for size in (DESKTOP, PHONE):
-        print(f"         {walk(site, size, shots)} pages, {size['width']} pixels wide")
-    find(site)
-    read(site)
-    menu(site)
+    try:
+        for size in (DESKTOP, PHONE):
+            print(f"         {walk(site, size, shots)} pages, {size['width']} pixels wide")
+        find(site)
+        read(site)
+        menu(site)
+    except Error as error:  # the browser's own: no start, something did not appear in time
+        raise Fault(str(error).strip().splitlines()[0]) from error
 
 
 def command(shots: Path | None) -> int:

@@ -40,12 +40,13 @@ def purelib(environment: Path) -> Path:
 def base() -> Path:
     "The environment that stands for Colab's, made when it is missing."
     folder = project.ROOT / ".colab"
-    if not (folder / ".installed").is_file():
+    installed, wanted = folder / ".installed", " ".join(HAS)
+    if not installed.is_file() or installed.read_text(encoding="utf-8") != wanted:
         print(f"Installing {', '.join(HAS)} into .colab; this takes minutes.", flush=True)
         venv.create(folder, with_pip=True, clear=True)
         install = [python_of(folder), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
         subprocess.run([*install, *HAS], check=True)
-        (folder / ".installed").touch()
+        installed.write_text(wanted, encoding="utf-8")
     return folder
 
 
@@ -99,14 +100,16 @@ def kernel_of(environment: Path, seen: dict[str, str], folder: Path) -> Iterator
     over_files = {"transport": "ipc", "ip": str(folder.parent / "kernel")}  # no network between client and kernel
     manager = KernelManager(**(over_files if os.name != "nt" else {}))
     manager.kernel_spec.argv = [str(python_of(environment)), "-m", "ipykernel_launcher", "-f", "{connection_file}"]
-    manager.start_kernel(env=seen, cwd=str(folder))
-    client = manager.client()
-    client.start_channels()
+    client = None
     try:
+        manager.start_kernel(env=seen, cwd=str(folder))
+        client = manager.client()
+        client.start_channels()
         client.wait_for_ready(timeout=120)
         yield client
     finally:
-        client.stop_channels()
+        if client:
+            client.stop_channels()
         manager.shutdown_kernel(now=True)
 
 
@@ -118,7 +121,10 @@ def run_cell(client, source: str) -> str:
         if message["msg_type"] == "stream":
             printed.append(message["content"]["text"])
 
-    reply = client.execute_interactive(source, allow_stdin=False, output_hook=listen)["content"]
+    try:
+        reply = client.execute_interactive(source, allow_stdin=False, output_hook=listen, timeout=LIMIT)["content"]
+    except TimeoutError:
+        return f"no end after {LIMIT} seconds, or the kernel died"
     if reply["status"] == "ok":
         return ""
     return ANSI.sub("", "".join(printed[-5:]) + "\n".join(reply.get("traceback", [reply["status"]])))

@@ -98,7 +98,11 @@ def stamp_notebook(notebook, path: Path) -> None:
 
 def stamp() -> int:
     "Stamp every notebook from settings.ini and nbs/sidebar.yml."
+    known = {street.FRONT, *street.order()}
     for path in project.notebooks():
+        if path.relative_to(project.ROOT / "nbs").as_posix() not in known:
+            print(f"{project.shown(path)} has no place in nbs/sidebar.yml: not stamped")
+            continue
         notebook = read_nb(path)
         stamp_notebook(notebook, path)
         path.write_text(clean_text(notebook), encoding="utf-8")

@@ -21,6 +21,9 @@ LINK = re.compile(r"(?<=]\()(?![a-z]+:|[#/])([^)\s]+)")  # the path and anchor o
 ENTRY = re.compile(r"(?<=[ /])\d+[a-zA-Z0-9]*_(?=\w+\.ipynb$)", re.MULTILINE)  # the number of a notebook in the sidebar
 PRIVATE = re.compile(r"\[(`_\w+`)]\(/[^)]*\)")  # a link of nbdev to a name that has no entry
 METHOD = re.compile(r"(]\(/[^)#]*#\w+)\.\w+\)")  # a link of nbdev to a method: its class has the entry
+CAPTION = re.compile(r"\*(?!\*)((?:[^*]|\*\*)+?)\*(?!\*)")  # a text in italics
+MARKS = re.compile(r"\[([^\]]*)]\([^)]*\)|[`$]")  # links, code, formulas
+UNSEEN = re.compile(r"!\[png]\(([^)]*)\)\s+(\*[^\n]*)")  # a picture without words, and the caption below it
 REMOTE = re.compile(r"@import url\(https?:[^)]*\);?|@import \"https?:[^\"]*\";?")  # a font from elsewhere; the next in the list serves
 NUMBER = re.compile(r"^\d+[a-zA-Z0-9]*_")  # what nbdev drops from a notebook's name to name its page
 PLAIN_FIRST = ["text/markdown", "image/svg+xml", "image/png", "image/jpeg", "text/plain"]  # GitHub shows no styles
@@ -69,6 +72,7 @@ def readme() -> int:
     for name, data in resources["outputs"].items():
         (project.ROOT / name).parent.mkdir(exist_ok=True)
         (project.ROOT / name).write_bytes(data)
+    body = UNSEEN.sub(lambda picture: f"![{caption(picture[2])}]({picture[1]}){picture[0].partition(')')[2]}", body)
     (project.ROOT / "README.md").write_text(body.strip() + "\n", encoding="utf-8")
     return 0
 
@@ -111,11 +115,26 @@ def rewrite_cell(cell: dict, name: str) -> None:
     cell["source"] = text
 
 
+def caption(text: str) -> str:
+    "The caption that a text begins with, without its marks; empty if it begins otherwise."
+    found = CAPTION.match(text)
+    return MARKS.sub(r"\1", found[1]).replace("\n", " ") if found else ""
+
+
+def describe_pictures(cells: list[dict]) -> None:
+    "Give each picture its caption as the text for those who do not see it."
+    for cell, below in zip(cells, cells[1:]):
+        text = caption("".join(below["source"])) if below["cell_type"] == "markdown" else ""
+        if cell["cell_type"] == "code" and text:
+            cell["source"] = f"#| fig-alt: {json.dumps(text, ensure_ascii=False)}\n" + "".join(cell["source"])
+
+
 def rewrite_notebook(path: Path, stage: Path) -> None:
     "Give a staged notebook its page's name, and links that hold within the site."
     settings, name = project.settings(), path.relative_to(stage).as_posix()
     notebook = json.loads(path.read_text(encoding="utf-8"))
     cells = [cell for cell in notebook["cells"] if not "".join(cell["source"]).startswith(execution.INSTALL)]
+    describe_pictures(cells)
     for cell in cells:
         rewrite_cell(cell, name)
     text = json.dumps(notebook | {"cells": cells}, ensure_ascii=False)
@@ -140,7 +159,10 @@ def stage_site() -> Path:
     (stage / "reference.md").write_text(reference.page(), encoding="utf-8")
     sidebar = stage / "sidebar.yml"
     listed = ENTRY.sub("", sidebar.read_text(encoding="utf-8"))
-    sidebar.write_text(listed.replace("      - glossary.md\n", "      - reference.md\n      - glossary.md\n"), encoding="utf-8")
+    place = "      - glossary.md\n"
+    if place not in listed:
+        raise ValueError("nbs/sidebar.yml: the reference page has its place before glossary.md, which is not listed")
+    sidebar.write_text(listed.replace(place, "      - reference.md\n" + place), encoding="utf-8")
     return stage
 
 
@@ -166,7 +188,7 @@ def finish_site(site: Path) -> None:
     found = json.loads((site / "search.json").read_text(encoding="utf-8")) + reference.searched()
     index = json.dumps(found, ensure_ascii=False)
     (site / "search.json").write_text(index, encoding="utf-8")
-    script = f"window.searchIndex = {json.dumps(index, ensure_ascii=False)};\n"
+    script = f"window.searchIndex = {index};\n"
     (site / "site_libs" / "search.js").write_text(script, encoding="utf-8")
     for path in sorted(site.rglob("*.html")):
         finish_page(path, site)
@@ -176,7 +198,10 @@ def finish_site(site: Path) -> None:
 
 
 def docs() -> int:
-    "Build the site in docs/; a warning of the builder and whatever `site.problems` finds are errors."
+    "Build the site in docs/; a warning of the builder and whatever `website.problems` finds are errors."
+    if sys.version_info[:2] != project.DOCS_PYTHON:
+        print(f"docs: the site is built with Python {project.docs_python()}: another version prints annotations in other words", file=sys.stderr)
+        return 1
     from smalldocs.site import build
 
     built = build(stage_site(), quiet=True)

@@ -9,6 +9,7 @@ from fastcore.foundation import Config
 from nbdev.config import get_config
 from nbdev.doclinks import nbdev_export, nbglob
 
+DOCS_PYTHON = (3, 11)  # docs/ is built with it: another version may print annotations in other words
 ROOT = Path(__file__).resolve().parents[1]
 
 
@@ -17,8 +18,13 @@ def settings() -> Config:
     return get_config(path=ROOT)
 
 
+def docs_python() -> str:
+    "The version of Python that builds the site."
+    return ".".join(map(str, DOCS_PYTHON))
+
+
 def notebooks() -> list[Path]:
-    "Every notebook of the project, in the order of the street."
+    "Every notebook of the project, sorted by path."
     return sorted(path.resolve() for path in nbglob(ROOT / "nbs", as_path=True))
 
 

@@ -35,9 +35,9 @@ def names_of(target: ast.expr) -> list[str]:
 def value_line(node: ast.Assign | ast.AnnAssign, text: str, said: dict[int, str]) -> str:
     "What stands beside or above an assignment as a comment, or else its value."
     above = said.get(node.lineno - 1, "") if text.splitlines()[node.lineno - 2].startswith("# ") else ""
-    if comment := said.get(node.lineno) or said.get(node.end_lineno) or above.removeprefix("%%").lstrip(" "):
-        if "nbs/" not in comment:
-            return comment
+    comment = said.get(node.lineno) or said.get(node.end_lineno) or above
+    if comment and "nbs/" not in comment:  # the last is the line that names a cell's notebook
+        return comment
     value = " ".join((ast.get_source_segment(text, node.value) or "").split())
     return f"`{value}`" if len(value) <= LONGEST else f"`{value[:LONGEST]}`…"
 

@@ -79,6 +79,7 @@ def page_problems(site: Path, path: Path) -> list[str]:
             if element.get(attribute) and element.get("rel") != ["canonical"]:
                 found.append(bad_resource(site, path, element[attribute]))
     found += raw_markup(path)
+    found += [f"a picture without words: {str(image)[:60]}" for image in page(path).find_all("img") if not image.get("alt")]
     return [f"{path.relative_to(site)}: {problem}" for problem in dict.fromkeys(found) if problem]
 
 

@@ -5,7 +5,7 @@ if (location.protocol === "file:") {
   const load = () => index ??= new Promise((resolve, reject) => {
     const script = document.createElement("script");
     script.src = folder + "search.js";
-    script.onload = () => resolve(new Response(window.searchIndex));
+    script.onload = () => resolve(new Response(JSON.stringify(window.searchIndex)));
     script.onerror = reject;
     document.head.append(script);
   });
