@@ -1,7 +1,7 @@
 PYTHON ?= python3
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
-.PHONY: help search test bench run export lab docs browse colab clean
+.PHONY: help search test bench run cuda export lab docs browse colab clean
 
 BIN := .venv/bin
 INSTALLED := .venv/.installed
@@ -40,6 +40,9 @@ run: $(INSTALLED) ## export, then execute the default tier in place (slow cells 
 	@$(NOTEBOOKS) export
 	@$(NOTEBOOKS) run
 	@$(NOTEBOOKS) readme
+
+cuda: $(INSTALLED) ## on a machine with a GPU: execute in place the notebooks that have cells flagged cuda
+	@$(NOTEBOOKS) cuda
 
 lab: $(INSTALLED) ## open the notebooks in JupyterLab
 	PATH="$(CURDIR)/$(BIN):$$PATH" JUPYTER_PREFER_ENV_PATH=1 $(BIN)/jupyter lab nbs

@@ -297,13 +297,14 @@ class Catalogue:
     classes: tuple[str, ...] = ()  # in label order
     mirror: bool = True  # is a mirror image as good an image?
     files: tuple[Path, ...] = field(default=(), repr=False)  # of all images, where they are files
+    valid: Tensor | None = None  # positions of the validation images, where the source brings some; they are in neither `train` nor `test`
 
     def positions(
         self,
         split:str, # which
     )->Tensor: # (n,)
         "Positions of the images of a split: 'train', 'test' or 'all'."
-        parts = {"train": self.train, "test": self.test, "all": torch.cat([self.train, self.test])}
+        parts = {"train": self.train, "test": self.test, "all": torch.cat([self.train, self.test] if self.valid is None else [self.train, self.valid, self.test])}
         if split not in parts: raise ValueError(f"split must be one of {', '.join(parts)}, got {split!r}")
         return parts[split]
 
@@ -319,24 +320,30 @@ def folder_catalogue(
     files = image_files(folder)
     if not files: raise FileNotFoundError(f"no images in {folder} (looked for {' '.join(IMAGE_SUFFIXES)} at any depth)")
     tops = [_split_folders(folder, name) for name in (("train",), TEST_NAMES)]
-    if all(tops):
-        files = [f for f in files if f.relative_to(folder).parts[0] in (*tops[0], *tops[1])]
-        is_test = torch.tensor([f.relative_to(folder).parts[0] == tops[1][0] for f in files])
-        train, test = (~is_test).nonzero()[:, 0], is_test.nonzero()[:, 0]
+    labels, classes, valid = None, (), None
+    if all(tops): files, train, valid, test = _own_splits(files, folder, *tops)
     else: train, test = seeded_test_split(len(files))
-    labels, classes = None, ()
-    if tables := ground_truth_tables(folder): files, labels, classes, train, test = table_labels(files, tables, labelled)
+    if tables := ground_truth_tables(folder): (files, labels, classes, train, test), valid = table_labels(files, tables, labelled), None
     elif labelled: labels, classes = _class_folders(files, folder, depth=1 if all(tops) else 0)
     def read(positions, size):
         return decode_all([files[i] for i in positions.tolist()], size or 32, on_error, progress)
-    return Catalogue(folder.resolve().name, train, test, read, labels, classes, files=tuple(files))
+    return Catalogue(folder.resolve().name, train, test, read, labels, classes, files=tuple(files), valid=valid)
 
 # %% ../nbs/00_data.ipynb #2cda60c5
 TEST_NAMES = ("test", "val", "valid", "validation")
+"Folders beside `train`: the first that is there holds the test images; those after `test` hold validation images."
 
 def _split_folders(folder, names):
     "The subfolders with these names, in their order, in whatever case they are written."
     return [d.name for name in names for d in sorted(folder.iterdir()) if d.is_dir() and d.name.lower() == name]
+
+def _own_splits(files, folder, trains, tests):
+    "The files of split folders, and the positions of training, validation (None where there are none) and test images."
+    files = [f for f in files if f.relative_to(folder).parts[0] in (*trains, *tests)]
+    tops, valids = [f.relative_to(folder).parts[0] for f in files], tests[1:] if tests[0].lower() == "test" else []
+    part = torch.tensor([2 if top == tests[0] else 1 if top in valids else 0 for top in tops])
+    train, valid, test = ((part == k).nonzero()[:, 0] for k in range(3))
+    return files, train, valid if len(valid) else None, test
 
 def seeded_test_split(
     count:int, # number of images, at least 2
@@ -603,10 +610,10 @@ def load(
 def load_splits(
     source:str|Path="digits", # one of `DATASETS`, or a folder with one subfolder a class
     *,
-    valid:float=0.2, # share of the training images held back for choosing, above 0 and below 1
+    valid:float=0.2, # share of the training images held back for choosing, above 0 and below 1; ignored where the source brings validation images
     size:int|None=None, # side in pixels to resize to; None: a data set's own size, 32 for a folder
     limit:int|None=None, # at most this many images for training and choosing together; the test split stays whole
-    seed:int=0, # of the limit and of the validation split
+    seed:int=0, # of the limit and of the share held back
     root:Path|str|None=None, # where to look first for a data set that comes by name
     on_error:Literal["raise", "skip"]="raise", # what a file that will not decode does
     progress:bool=True, # show a bar while decoding many files?
@@ -615,8 +622,12 @@ def load_splits(
     _check_size(size)
     if not 0 < valid < 1: raise ValueError(f"valid must be above 0 and below 1, got {valid}")
     entries = catalogue(source, True, root, on_error, progress)
-    known = _read(entries, _limited(entries.train, limit, seed), size)
-    train, held = (take(known, part) for part in cut(len(known), (1 - valid, valid), seed))
+    if entries.valid is None:
+        known = _read(entries, _limited(entries.train, limit, seed), size)
+        train, held = (take(known, part) for part in cut(len(known), (1 - valid, valid), seed))
+    else:
+        chosen = _limited(torch.cat([entries.train, entries.valid]), limit, seed)
+        train, held = (_read(entries, chosen[torch.isin(chosen, part)], size) for part in (entries.train, entries.valid))
     mean, std = channel_statistics(train.images)
     test = _read(entries, entries.test, size)
     return Splits(*(replace(part, mean=mean, std=std) for part in (train, held, test)))

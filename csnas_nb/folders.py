@@ -116,15 +116,15 @@ def open_splits(
     source:Path|str, # folder of images with labels
     side:int, # of the square that every image becomes, in pixels
     *,
-    valid:float=0.2, # share of the training images held back for choosing, above 0 and below 1
-    seed:int=0, # of the validation split
+    valid:float=0.2, # share of the training images held back for choosing, above 0 and below 1; ignored where the source brings validation images
+    seed:int=0, # of the share held back
 )->Splits: # three disjoint sets of files; nothing is decoded
     "Image files with labels, as training takes them: train, valid, test (ours)."
     if not 0 < valid < 1: raise ValueError(f"valid must be above 0 and below 1, got {valid}")
     entries = catalogue(source, labelled=True)
     if not entries.files: raise ValueError(f"{source} is held in memory and has no files: use load_splits")
     images = DiskImages(entries.files, entries.labels, entries.classes, side, name=entries.name, mirror=entries.mirror)
-    train, held = (entries.train[part] for part in cut(len(entries.train), (1 - valid, valid), seed))
+    train, held = (entries.train, entries.valid) if entries.valid is not None else (entries.train[part] for part in cut(len(entries.train), (1 - valid, valid), seed))
     return Splits(*(choose(images, part) for part in (train, held, entries.test)))
 
 # %% ../nbs/04b_folders.ipynb #4d4e646c

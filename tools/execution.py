@@ -139,9 +139,9 @@ def streams(cell) -> list:
     return [output for output in cell.outputs if output.output_type == "stream"]
 
 
-def run_cells(notebook, path: Path, slow: bool) -> str:
-    "Execute the notebook's cells where it lies; return what went wrong, or nothing."
-    flags = set(project.settings().tst_flags.split()) - ({"slow"} if slow else set())
+def run_cells(notebook, path: Path, also: set[str]) -> str:
+    "Execute the notebook's cells where it lies, those with the flags in `also` as well; return what went wrong, or nothing."
+    flags = set(project.settings().tst_flags.split()) - also
     shell = CaptureShell(path, mpl_format="png")
     shell.run(FIGURES)
     os.chdir(path.parent)
@@ -159,10 +159,10 @@ def run_cells(notebook, path: Path, slow: bool) -> str:
     return ""
 
 
-def execute(path: Path, slow: bool, write: bool) -> int:
+def execute(path: Path, also: set[str], write: bool) -> int:
     "Run one notebook in this process; store its outputs if asked and all went well."
     notebook = read_nb(path)
-    if problem := run_cells(notebook, path, slow):
+    if problem := run_cells(notebook, path, also):
         print(problem)
         return 1
     if write:
@@ -218,10 +218,27 @@ def report(path: Path, problems: list[str], seconds: float, note: str = "") -> N
         print("    " + problem.rstrip().replace("\n", "\n    "), flush=True)
 
 
-def run_in_place(paths: list[Path], slow: bool, workers: int) -> int:
+def run_in_place(paths: list[Path], also: set[str], workers: int) -> int:
     "Execute notebooks and store their outputs; a notebook that fails stays as it was."
     failed = False
-    for path, problem, seconds in execute_all(paths, ["--write", *(["--slow"] if slow else [])], workers):
+    for path, problem, seconds in execute_all(paths, ["--write", *(f"--{flag}" for flag in sorted(also))], workers):
         report(path, [problem] if problem else [], seconds)
         failed |= bool(problem)
     return int(failed)
+
+
+def needs_gpu(path: Path) -> bool:
+    "Whether a cell of the notebook is flagged cuda."
+    return any(cell.cell_type == "code" and is_skipped(cell, {"cuda"}) and not is_skipped(cell, set()) for cell in read_nb(path).cells)
+
+
+def run_cuda(paths: list[Path]) -> int:
+    "Execute the notebooks that have cells for a GPU, those cells included, one after the other, and store their outputs."
+    import torch
+
+    if not torch.cuda.is_available():
+        print("There is no GPU that PyTorch can use here: nothing was run, nothing was changed.")
+        return 0
+    chosen = [path for path in paths if needs_gpu(path)]
+    print(f"{torch.cuda.get_device_name()}: {len(chosen)} notebooks have cells for a GPU", flush=True)
+    return run_in_place(chosen, {"cuda"}, 1) if chosen else 0

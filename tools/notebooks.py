@@ -1,4 +1,4 @@
-"""The notebooks' command line: run, test, stamp, export, readme, docs, browse and colab. `make help` says when to use which."""
+"""The notebooks' command line: run, cuda, test, stamp, export, readme, docs, browse and colab. `make help` says when to use which."""
 from __future__ import annotations
 
 import argparse
@@ -23,6 +23,9 @@ def parser() -> argparse.ArgumentParser:
     run.add_argument("notebooks", nargs="*", type=Path, help="default: all of them")
     run.add_argument("--slow", action="store_true", help="run the cells flagged slow as well")
 
+    cuda = commands.add_parser("cuda", help="execute in place the notebooks that have cells flagged cuda, on a machine with a GPU")
+    cuda.add_argument("notebooks", nargs="*", type=Path, help="default: all that have such cells")
+
     test = commands.add_parser("test", help="run every check; change nothing")
     for command in (run, test):
         command.add_argument("--workers", type=int, default=execution.WORKERS, help="at a time (default %(default)s)")
@@ -40,6 +43,7 @@ def parser() -> argparse.ArgumentParser:
     one = commands.add_parser("execute", help="run one notebook in this process (what run and test start)")
     one.add_argument("notebooks", nargs=1, type=Path, metavar="notebook")
     one.add_argument("--slow", action="store_true")
+    one.add_argument("--cuda", action="store_true")
     one.add_argument("--write", action="store_true", help="store the outputs when every cell succeeded")
     return top
 
@@ -49,10 +53,13 @@ def main() -> int:
     args = parser().parse_args()
     chosen = [notebook.resolve() for notebook in getattr(args, "notebooks", [])]
     os.chdir(project.ROOT)  # nbdev looks for settings.ini from the working directory
+    also = {flag for flag in ("slow", "cuda") if getattr(args, flag, False)}
     if args.command == "execute":
-        return execution.execute(chosen[0], args.slow, args.write)
+        return execution.execute(chosen[0], also, args.write)
     if args.command == "run":
-        return execution.run_in_place(chosen or project.notebooks(), args.slow, args.workers)
+        return execution.run_in_place(chosen or project.notebooks(), also, args.workers)
+    if args.command == "cuda":
+        return execution.run_cuda(chosen or project.notebooks())
     if args.command == "test":
         return gate.test(args.workers)
     if args.command == "colab":

@@ -5,7 +5,6 @@ import base64
 import hashlib
 import io
 from functools import cache
-from pathlib import Path
 
 import project
 import yaml
