@@ -95,23 +95,24 @@ def main() -> int:
     parser.add_argument("--device", default="cuda", help="where to measure (default %(default)s)")
     parser.add_argument("--steps", type=int, help="of each training (default: as many as three epochs have)")
     parser.add_argument("--images", type=int, default=20_000, help="how many (default %(default)s)")
-    parser.add_argument("--batch", type=int, default=512, help="images a step (default %(default)s)")
+    parser.add_argument("--batch", type=int, help="images a step (default: 512 on a GPU, else 32)")
     parser.add_argument("--cell", default="DARTS_V2", choices=sorted(KNOWN_CELLS), help="whose network (default %(default)s)")
     args = parser.parse_args()
     device = torch.device(args.device)
     if device.type == "cuda" and not torch.cuda.is_available():
         print("There is no GPU that PyTorch can use here: nothing was measured. `--device cpu --steps 3` tries the script out.")
         return 0
-    steps = args.steps or EPOCHS * (args.images // args.batch)
+    batch = args.batch or (512 if device.type == "cuda" else 32)
+    steps = args.steps or EPOCHS * (args.images // batch)
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else f"{device}, a trial run: there are no graphs here"
-    print(f"{name}; PyTorch {torch.__version__}; {args.cell}, C={CHANNELS}, {LAYERS} cells, {SIDE}x{SIDE}, {steps} steps of {args.batch} images", flush=True)
+    print(f"{name}; PyTorch {torch.__version__}; {args.cell}, C={CHANNELS}, {LAYERS} cells, {SIDE}x{SIDE}, {steps} steps of {batch} images", flush=True)
     images = torch.rand(args.images, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(0)).to(device)
     torch.manual_seed(0)
-    measure(plain_step, images, args.cell, args.batch, min(steps, 3))  # the device's libraries are loaded, at nobody's expense
+    measure(plain_step, images, args.cell, batch, min(steps, 3))  # the device's libraries are loaded, at nobody's expense
     print(f"{'':24s} {'ms a step':>10s} {'seconds':>9s} {'first loss':>11s} {'last loss':>10s}", flush=True)
     for way, make in WAYS.items():
         torch.manual_seed(0)  # the same order of images
-        seconds, milliseconds, first, last = measure(make, images, args.cell, args.batch, steps)
+        seconds, milliseconds, first, last = measure(make, images, args.cell, batch, steps)
         print(f"{way:24s} {milliseconds:10.2f} {seconds:9.2f} {first:11.4f} {last:10.4f}", flush=True)
     return 0
 

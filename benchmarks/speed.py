@@ -26,10 +26,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from csnas_nb import fast
 from csnas_nb.cells import KNOWN_CELLS, Genotype, Network, network_size, seeded
 from csnas_nb.contrastive import (
-    QUICK,
-    ContrastiveConfig,
-    ContrastiveModel,
-    contrastive_score,
+    Deck,
+    ScoreConfig,
+    PretextModel,
+    label_free_score,
     make_optimiser,
     make_pretext,
     train_epoch,
@@ -42,6 +42,7 @@ POOLED = [("max_pool_3x3", 0), ("avg_pool_3x3", 1), ("avg_pool_3x3", 0), ("skip_
           ("max_pool_3x3", 1), ("avg_pool_3x3", 2), ("sep_conv_3x3", 0), ("max_pool_3x3", 3)]
 POOLING = Genotype(POOLED, range(2, 6), POOLED, range(2, 6))
 CELLS = {"s5": KNOWN_CELLS["CSNAS_S5"], "DARTS_V2": KNOWN_CELLS["DARTS_V2"], "pooling": POOLING}
+THREE_EPOCHS = ScoreConfig(pretext="transform", passes=None)  # contrastive, what the table was first made with
 PAPER_SIZE, QUICK_SIZE = "C=32, 8 cells, 32x32, batch 64", "quick: C=8, 5 cells, 8x8, 128 views"
 SIZES = {PAPER_SIZE: (32, 8, 32, 64), QUICK_SIZE: (8, 5, 8, 128)}  # channels, cells, side, images through the network
 TARGETS = {("forward+backward", "s5", PAPER_SIZE): 2.5, ("NT-Xent, batch 256", "", ""): 20, ("views, 256 of 32x32, tensors", "", ""): 4, ("views, 256 of 32x32, PIL", "", ""): 4, ("whole score", "s5", QUICK_SIZE): 2.5}
@@ -120,7 +121,7 @@ def pictures(images: ImageSet) -> list[Image.Image]:
     return [Image.fromarray(array[..., 0] if images.grey else array) for array in arrays]
 
 
-def plain_training(images: ImageSet, genotype: Genotype, config: ContrastiveConfig) -> plain.Training:
+def plain_training(images: ImageSet, genotype: Genotype, config: ScoreConfig) -> plain.Training:
     "The plain training with the settings of `config`, which are those of SimCLR."
     mean, std = (torch.as_tensor(np.asarray(value), dtype=torch.float32).view(-1, 1, 1)[: 1 if images.grey else 3] for value in (images.mean, images.std))
     views = plain.make_views(images.images.shape[-1], images.grey, images.mirror)
@@ -130,22 +131,23 @@ def plain_training(images: ImageSet, genotype: Genotype, config: ContrastiveConf
         batch_size=config.batch_size, rate=config.learning_rate, temperature=config.temperature)
 
 
-def one_epoch(images: ImageSet, genotype: Genotype, config: ContrastiveConfig) -> Callable[[], float]:
+def one_epoch(images: ImageSet, genotype: Genotype, config: ScoreConfig) -> Callable[[], float]:
     "One epoch of ours, nothing before or after it."
-    model = ContrastiveModel(Network(genotype, config.channels, config.layers), config.width, 0, config.head).train()
+    model = PretextModel(Network(genotype, config.channels, config.layers), config.width, 0, config.head).train()
     pretext = make_pretext(images, config)
-    return lambda: train_epoch(model, None, pretext, images, *make_optimiser(model, config, 10**6), config)
+    deck = Deck(len(images))
+    return lambda: train_epoch(model, None, pretext, images, deck, *make_optimiser(model, config, 10**6), config)
 
 
 def score_rows(repeats: int) -> list[Row]:
-    "An epoch of few steps at both sizes, and a whole score by `quick` on the digits."
+    "An epoch of few steps at both sizes, and a whole contrastive score of three epochs on the digits."
     rows, digits, steps = [], load("digits"), 3
-    large = ContrastiveConfig(channels=32, layers=8, epochs=1, batch_size=32)
+    large = ScoreConfig(channels=32, layers=8, pretext="transform", passes=None, epochs=1, batch_size=32)
     for name, genotype in CELLS.items():
-        for size, config, images in ((PAPER_SIZE, large, colour_images(32 * steps, 32)), (QUICK_SIZE, ContrastiveConfig(epochs=1), digits)):
+        for size, config, images in ((PAPER_SIZE, large, colour_images(32 * steps, 32)), (QUICK_SIZE, ScoreConfig(pretext="transform", passes=None, epochs=1), digits)):
             pair = plain_training(images, genotype, config).epoch, one_epoch(images, genotype, config)
             rows.append(Row(f"epoch of {len(images) // config.batch_size} steps", name, size, *in_turn(*pair, max(3, repeats // 2), 1)))
-        pair = lambda: plain_training(digits, genotype, QUICK).score(), lambda: contrastive_score(genotype, digits, QUICK)
+        pair = lambda: plain_training(digits, genotype, THREE_EPOCHS).score(), lambda: label_free_score(genotype, digits, THREE_EPOCHS)
         rows.append(Row("whole score", name, QUICK_SIZE, *in_turn(*pair, 3, 0)))
         report(rows[-3:])
     return rows
@@ -204,11 +206,11 @@ def proposal_rows(repeats: int, trials: int = 100) -> list[Row]:
 def run_many(count: int) -> None:
     "Score one cell several times; print the seconds of each. (What `side_by_side` starts.)"
     digits = load("digits")
-    contrastive_score(CELLS["DARTS_V2"], digits, ContrastiveConfig(epochs=1))
+    label_free_score(CELLS["DARTS_V2"], digits, ScoreConfig(pretext="transform", passes=None, epochs=1))
     print("ready", flush=True)
     sys.stdin.readline()
     for seed in range(count):
-        contrastive_score(CELLS["DARTS_V2"], digits, QUICK, seed=seed)
+        label_free_score(CELLS["DARTS_V2"], digits, THREE_EPOCHS, seed=seed)
 
 
 def side_by_side(count: int = 6) -> dict[str, float]:
@@ -250,7 +252,7 @@ def run_steps(keep: bool) -> None:
 
 def run_score(name: str) -> None:
     "Score one cell for an epoch of `quick`; print megabytes at the peak. (What `peaks` starts.)"
-    print(contrastive_score(CELLS[name], load("digits"), ContrastiveConfig(epochs=1)).memory / 2**20)
+    print(label_free_score(CELLS[name], load("digits"), ScoreConfig(pretext="transform", passes=None, epochs=1)).memory / 2**20)
 
 
 def peaks() -> dict[str, float]:

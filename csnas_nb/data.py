@@ -345,6 +345,7 @@ def _own_splits(files, folder, trains, tests):
     train, valid, test = ((part == k).nonzero()[:, 0] for k in range(3))
     return files, train, valid if len(valid) else None, test
 
+# %% ../nbs/00_data.ipynb #e8b2be84
 def seeded_test_split(
     count:int, # number of images, at least 2
 )->tuple[Tensor, Tensor]: # positions for training and for testing, sorted

@@ -563,6 +563,7 @@ def same_buffers(
     if training.accelerator.num_processes == 1: return
     for buffer in training.network.buffers(): torch.distributed.broadcast(buffer, 0)
 
+# %% ../nbs/05_evaluation.ipynb #496745fd
 def standing(
     epoch:Epoch, # any
     recipe:Recipe, # choose_by

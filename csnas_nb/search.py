@@ -36,7 +36,7 @@ from optuna.trial import FrozenTrial, TrialState
 from tqdm.auto import tqdm
 
 from .cells import Genotype, Size, draw_genotype, from_json, network_size, to_json
-from .contrastive import QUICK, ContrastiveConfig, check_fit, contrastive_score
+from .contrastive import QUICK, ScoreConfig, check_fit, label_free_score
 from .data import ImageSet, unlabelled
 from .proposals import SAMPLERS, Limits, SamplerConfig, SearchOptions, derived_seed, make_pruner, make_sampler
 from .space import SearchSpace, decode, encode, random_params
@@ -376,12 +376,12 @@ def plot_front(
 # %% ../nbs/04_search.ipynb #21cc4918
 def search_settings(
     images:ImageSet, # searched on
-    config:ContrastiveConfig, # of the score
+    config:ScoreConfig, # of the score
     space:SearchSpace, # to choose from
     sampler:SamplerConfig, # how cells are proposed
     seed:int, # of everything
     options:SearchOptions=SearchOptions(), # pruner, limits, Pareto, warm start
-    objective:str="contrastive_score", # name of what cells are scored by
+    objective:str="label_free_score", # name of what cells are scored by
 )->dict[str, Any]: # JSON
     "What makes two searches the same one (ours)."
     data = {"name": images.name, "count": len(images), "side": list(images.images.shape[-2:]), "fingerprint": images.fingerprint,
@@ -512,18 +512,18 @@ def write_whole(
 # %% ../nbs/04_search.ipynb #58a94fd5
 def score_objective(
     images:ImageSet, # unlabelled
-    config:ContrastiveConfig, # how a cell is scored
+    config:ScoreConfig, # how a cell is scored
     seed:int, # the same for every cell
     device:str|torch.device, # where to train
 )->Objective: # not finite where a cell does not fit into the GPU's memory
     "The label-free score as an objective of `run_trials` (paper)."
     def objective(genotype, report):
         def on_epoch(epoch, response): report(epoch, response, ask=epoch + 1 < config.epochs)
-        try: score = contrastive_score(genotype, images, config, seed=seed, device=device, on_epoch=on_epoch)
+        try: score = label_free_score(genotype, images, config, seed=seed, device=device, on_epoch=on_epoch)
         except torch.cuda.OutOfMemoryError as error: return math.nan, {"error": str(error)}
         def plain(values): return [value if math.isfinite(value) else None for value in values]
-        alignment, uniformity = plain((score.alignment, score.uniformity))
-        return score.value, {"seconds": score.seconds, "memory": score.memory, "alignment": alignment, "uniformity": uniformity,
+        examined = asdict(score.examination) if score.examination else {}
+        return score.value, {"seconds": score.seconds, "memory": score.memory, "examination": dict(zip(examined, plain(examined.values()))),
                              "losses": plain(score.losses), "responses": plain(score.responses), "device": str(device)}
     return objective
 
@@ -539,7 +539,7 @@ def objective_name(
 
 def counted_size(
     images:ImageSet, # whose side decides
-    config:ContrastiveConfig, # channels and layers where the limits name none
+    config:ScoreConfig, # channels and layers where the limits name none
     limits:Limits, # channels and layers of the network to count
 )->Callable[[Genotype], Size]: # without classes; nothing is allocated
     "How large a cell's network is, as limits and a Pareto search count it (ours)."
@@ -551,7 +551,7 @@ def search(
     images:ImageSet, # unlabelled; labels are dropped first
     trials:int=40, # how many in all, those of an earlier run in the folder included, at least 1
     *,
-    config:ContrastiveConfig=QUICK, # how a cell is scored
+    config:ScoreConfig=QUICK, # how a cell is scored
     sampler:SamplerConfig=SAMPLERS["quick"], # how cells are proposed
     space:SearchSpace=SearchSpace(), # what they are chosen from
     options:SearchOptions=SearchOptions(), # pruner, limits, Pareto, warm start
@@ -566,7 +566,7 @@ def search(
     if seed < 0: raise ValueError(f"seed must be at least 0, got {seed}")
     if objective is None: check_fit(config, images)
     for cell in options.warm_start: encode(space, cell)
-    name = "contrastive_score" if objective is None else objective_name(objective)
+    name = "label_free_score" if objective is None else objective_name(objective)
     images = unlabelled(images)
     settings = search_settings(images, config, space, sampler, seed, options, name)
     objective = objective or score_objective(images, config, seed, device)

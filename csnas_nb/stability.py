@@ -19,7 +19,7 @@ from matplotlib.figure import Figure
 from tqdm.auto import tqdm
 
 from .cells import Genotype
-from .contrastive import ContrastiveConfig, contrastive_score
+from .contrastive import ScoreConfig, label_free_score
 from .data import ImageSet, unlabelled
 from .search import SearchResult, trial_genotype, write_whole
 
@@ -69,7 +69,7 @@ def _mean_correlation(ranks):
 def rescore(
     result:SearchResult, # of a search by the label-free score
     images:ImageSet, # those of the search; labels are dropped
-    config:ContrastiveConfig, # that of the search
+    config:ScoreConfig, # that of the search
     *,
     top:int=5, # how many cells, best first, at least 2
     seeds:Sequence[int]=(1, 2, 3), # all different; the search's own would give its own scores again
@@ -82,7 +82,7 @@ def rescore(
     if top < 2 or len(best) < 2: raise ValueError(f"an order needs at least two cells: top={top}, and the search has {len(result.complete)} with a score")
     if not seeds or len(set(seeds)) < len(seeds) or min(seeds) < 0: raise ValueError(f"seeds must be different numbers of at least 0, got {list(seeds)}")
     cells, images, path = [trial_genotype(t) for t in best], unlabelled(images), Path(folder) / "rescore.json" if folder else None
-    if (name := result.study.user_attrs.get("settings", {}).get("objective", "contrastive_score")) != "contrastive_score":
+    if (name := result.study.user_attrs.get("settings", {}).get("objective", "label_free_score")) != "label_free_score":
         raise ValueError(f"the search had an objective of its own, {name}, which takes no seed: only the label-free score can be scored again")
     where = {"device": str(device), "threads": torch.get_num_threads(), "torch": torch.__version__}
     question = json.loads(json.dumps({"config": asdict(config), "fingerprint": images.fingerprint, **where}))
@@ -91,7 +91,7 @@ def rescore(
     others = [answer for answer in answers if answer["question"] != question]
     todo = [(cell, seed) for cell in cells for seed in seeds if f"{cell.digest} {seed}" not in known]
     for cell, seed in tqdm(todo, desc="rescore", unit="score", disable=not progress):
-        value = contrastive_score(cell, images, config, seed=seed, device=device).value
+        value = label_free_score(cell, images, config, seed=seed, device=device).value
         known[f"{cell.digest} {seed}"] = value if math.isfinite(value) else None
         if path: write_whole(path, json.dumps([*others, {"question": question, "scores": known}], indent=1).encode())
     def new(cell, seed): return math.nan if known[f"{cell.digest} {seed}"] is None else known[f"{cell.digest} {seed}"]

@@ -19,7 +19,7 @@ SOUND = """() => [
     ...(document.documentElement.scrollWidth > innerWidth ? ["wider than the window"] : []),
 ]"""
 ABORTED = "net::ERR_ABORTED"  # the reader went on before it was there
-SEARCHED = {"contrastive_score": "contrastive.html#contrastive_score", "Genotype": "cells.html#genotype", "KNOWN_CELLS": "reference.html#cells.KNOWN_CELLS"}
+SEARCHED = {"label_free_score": "contrastive.html#label_free_score", "Genotype": "cells.html#genotype", "KNOWN_CELLS": "reference.html#cells.KNOWN_CELLS"}
 
 
 class Fault(Exception):
