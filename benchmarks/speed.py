@@ -27,11 +27,12 @@ from csnas_nb import fast
 from csnas_nb.cells import KNOWN_CELLS, Genotype, Network, network_size, seeded
 from csnas_nb.contrastive import (
     Deck,
-    ScoreConfig,
     PretextModel,
+    ScoreConfig,
     label_free_score,
     make_optimiser,
     make_pretext,
+    make_step,
     train_epoch,
 )
 from csnas_nb.data import ImageSet, from_arrays, load
@@ -135,8 +136,9 @@ def one_epoch(images: ImageSet, genotype: Genotype, config: ScoreConfig) -> Call
     "One epoch of ours, nothing before or after it."
     model = PretextModel(Network(genotype, config.channels, config.layers), config.width, 0, config.head).train()
     pretext = make_pretext(images, config)
-    deck = Deck(len(images))
-    return lambda: train_epoch(model, None, pretext, images, deck, *make_optimiser(model, config, 10**6), config)
+    optimiser, scheduler = make_optimiser(model, config, 10**6)
+    step, deck = make_step(model, None, optimiser, config), Deck(len(images))
+    return lambda: train_epoch(step, None, pretext, images, deck, scheduler, config)
 
 
 def score_rows(repeats: int) -> list[Row]:

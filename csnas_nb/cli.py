@@ -144,6 +144,7 @@ def search_cell(
     temperature: Annotated[Optional[float], typer.Option(help="Of the loss, above 0.", rich_help_panel=VIEWS)] = None,
     balance: Annotated[Optional[float], typer.Option(help="Weight of the views' term of a bank loss, 0 to 1.", rich_help_panel=VIEWS)] = None,
     bank_weight: Annotated[Optional[float], typer.Option(help="Share of the past in the memory bank, 0 to below 1.", rich_help_panel=VIEWS)] = None,
+    precision: Annotated[Optional[str], typer.Option(help="fp32, or on a GPU bf16.", rich_help_panel=SCORE)] = None,
     response: Annotated[Optional[str], typer.Option(help="What the search minimises: training_loss, held_out_loss, held_out_error, or effective_rank of the features (that is maximised).", rich_help_panel=VIEWS)] = None,
     held_out: Annotated[Optional[float], typer.Option(help="Share of the images held out for the last three, above 0, at most 0.5.", rich_help_panel=VIEWS)] = None,
     sampler: Annotated[str, typer.Option(help="quick, paper or univariate (all TPE), evolution (NSGA-II), or random; the options below change single settings.", rich_help_panel=PROPOSALS)] = "quick",
@@ -181,7 +182,7 @@ def search_cell(
     own = None if zero_cost else load_plugin(plugin, objective)
     config = chosen_score(preset, channels=channels, layers=layers, passes=passes, epochs=epochs, batch_size=batch_size, optimiser=optimiser, learning_rate=learning_rate, schedule=schedule,
                           width=width, head=head, loss=loss, pretext=pretext, strength=strength, grid=grid, views=views, negatives=negatives, temperature=temperature,
-                          balance=balance, bank_weight=bank_weight, response=response, held_out=held_out)
+                          balance=balance, bank_weight=bank_weight, precision=precision, response=response, held_out=held_out)
     proposals = chosen(SAMPLERS, sampler, startup=startup, gamma=gamma, gamma_of=gamma_of, candidates=candidates, multivariate=multivariate,
                        constant_liar=constant_liar, population=population)
     early = chosen(PRUNERS, pruner, percentile=pruner_percentile, startup=pruner_startup, warmup=pruner_warmup)

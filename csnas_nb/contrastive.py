@@ -6,10 +6,10 @@
 __all__ = ['Loss', 'Response', 'PAPER', 'BANK', 'CONTRASTIVE', 'SIMCLR', 'QUICK', 'STANDARD', 'PRESETS', 'MEASURED', 'NCE_FORMS',
            'HELD_OUT_MOST', 'VIEWS_AT_ONCE', 'CALIBRATION_MOST', 'ENCODE_BATCH', 'PROBE', 'ScoreConfig',
            'config_from_dict', 'is_count', 'check_config', 'Ranking', 'PretextModel', 'make_model', 'make_pretext',
-           'two_term_loss', 'held_out_count', 'check_fit', 'batches_with_views', 'train_step', 'Deck', 'train_epoch',
-           'calibrate', 'encode', 'fill_bank', 'make_optimiser', 'one_cycle', 'Probe', 'make_probe', 'split_probe',
-           'Examination', 'examine', 'Score', 'Pretrained', 'peak_memory', 'pretrain', 'label_free_score',
-           'write_tensors', 'read_tensors', 'save_pretrained', 'load_pretrained']
+           'two_term_loss', 'held_out_count', 'check_fit', 'batches_with_views', 'train_step', 'Deck', 'make_step',
+           'train_epoch', 'calibrate', 'encode', 'fill_bank', 'make_optimiser', 'one_cycle', 'Probe', 'make_probe',
+           'split_probe', 'Examination', 'examine', 'Score', 'Pretrained', 'peak_memory', 'pretrain',
+           'label_free_score', 'write_tensors', 'read_tensors', 'save_pretrained', 'load_pretrained']
 
 # %% ../nbs/03_contrastive.ipynb #d6db7375
 import json
@@ -31,6 +31,7 @@ from .cells import Genotype, Network, check_side, from_json, seeded, to_json
 from .data import ImageSet, normalise, take, to_device, unlabelled
 from .losses import MemoryBank, alignment, nce_loss, negative_mask, ntxent_loss, pirl_loss, retrieval_error, uniformity
 from .pretexts import TASKS, Pretext, ask, effective_rank
+from .steps import StepConfig, TrainStep
 from .views import Jigsaw, ViewStrength, check_jigsaw, make_views
 
 # %% ../nbs/03_contrastive.ipynb #26f6fc47
@@ -60,6 +61,7 @@ class ScoreConfig:
     balance: float = 0.5  # λ in 0..1: weight of the views' term; with a bank only
     bank_weight: float = 0.5  # w: share of the past in the memory bank, 0 to below 1
     response: Response = "training_loss"  # what the search is told, lower is better
+    precision: Literal["fp32", "bf16"] = "fp32"  # of the training; 'bf16' is of use on a GPU
     held_out: float = 0.2  # share of the images kept from training where the response is measured on such, above 0, at most 0.5
 
     def __post_init__(self): check_config(self)
@@ -105,7 +107,7 @@ def check_config(
 )->None: # raises ValueError that names the setting, its value and what is allowed
     "The ranges of the settings (ours)."
     choices = {"optimiser": ("sgd", "adam"), "schedule": ("constant", "one_cycle"), "loss": ("infonce", "pirl", "nt_xent"),
-               "pretext": tuple(TASKS), "strength": ("light", "strong"), "head": ("linear", "mlp"),
+               "pretext": tuple(TASKS), "strength": ("light", "strong"), "head": ("linear", "mlp"), "precision": ("fp32", "bf16"),
                "response": ("training_loss", "held_out_loss", "held_out_error", "effective_rank")}
     for name, allowed in choices.items():
         if getattr(config, name) not in allowed: raise ValueError(f"{name} must be one of {', '.join(allowed)}, got {getattr(config, name)!r}")
@@ -314,25 +316,32 @@ class Deck:
             dealt.append(self.rest[:size]); self.rest = self.rest[size:]
         return torch.cat(dealt)
 
-def train_epoch(
+def make_step(
     model:PretextModel, # in training mode
+    bank:MemoryBank|None, # filled; None with NT-Xent and where nothing is compared
+    optimiser:torch.optim.Optimizer, # of the model
+    config:ScoreConfig, # task, loss, precision
+)->TrainStep: # takes what `batches_with_views` yields; gives the loss, and with a bank f(I) (B, D)
+    "One step of training on the pretext task; on a GPU, without a bank, recorded as one graph (ours)."
+    def loss_of(*batch): return tuple(value for value in train_step(model, bank, *batch, config) if value is not None)
+    return TrainStep(loss_of, model, optimiser, StepConfig(config.precision, "never" if bank is not None else "auto"))
+
+def train_epoch(
+    step:TrainStep, # from `make_step`
     bank:MemoryBank|None, # filled; updated with every batch
     pretext:Callable[[Tensor], tuple[Tensor, Tensor]], # from `make_pretext`
     images:ImageSet, # all images to train on
     deck:Deck, # of the images, which the next are dealt from
-    optimiser:torch.optim.Optimizer, # of the model
     scheduler:torch.optim.lr_scheduler.LRScheduler, # stepped with every batch
-    config:ScoreConfig, # batch size, steps and loss
+    config:ScoreConfig, # batch size and number of steps
 )->float: # mean loss an instance, each batch as it was seen
     "One of the equal parts of the training (paper: one pass over the images)."
     total, steps, size = torch.zeros((), device=images.images.device), config.steps(len(images)), config.batch_size // config.copies
-    for indices, image, pictures, answers in batches_with_views(pretext, images, deck.deal(steps, size), size):
-        loss, codes = train_step(model, bank, indices, image, pictures, answers, config)
-        optimiser.zero_grad()
-        loss.backward()
-        optimiser.step(); scheduler.step()
-        if bank is not None: bank.update(indices, codes)
-        total += loss.detach()
+    for batch in batches_with_views(pretext, images, deck.deal(steps, size), size):
+        loss, *codes = step(*batch)
+        scheduler.step()
+        if bank is not None: bank.update(batch[0], *codes)
+        total += loss
     return total.item() / steps
 
 # %% ../nbs/03_contrastive.ipynb #0f57f1bd
@@ -538,8 +547,9 @@ def pretrain(
             bank = MemoryBank(len(train), config.width, config.bank_weight).to(device)
             fill_bank(model, bank, train, config.batch_size)
         optimiser, scheduler = make_optimiser(model, config, config.epochs * config.steps(len(train)))
+        step = make_step(model, bank, optimiser, config)
         for epoch in range(config.epochs):
-            losses.append(train_epoch(model, bank, pretext, train, deck, optimiser, scheduler, config))
+            losses.append(train_epoch(step, bank, pretext, train, deck, scheduler, config))
             if not math.isfinite(losses[-1]): break
             if config.response != "training_loss" or epoch == config.epochs - 1: report = examine(model, probe, config)
             responses.append(_response(config, losses[-1], report))

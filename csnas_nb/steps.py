@@ -106,6 +106,11 @@ def lay_out_state(
             if isinstance(value, Tensor) and value.shape == weight.shape and value.stride() != weight.stride():
                 kept[name] = torch.empty_like(weight, dtype=value.dtype).copy_(value)
 
+def _bring_state(optimiser):
+    "Everything that the optimiser keeps of a weight, where the weight is: Adam may count its steps on the CPU."
+    for weight, kept in optimiser.state.items():
+        kept.update({name: value.to(weight.device) for name, value in kept.items() if torch.is_tensor(value)})
+
 # %% ../nbs/00b_steps.ipynb #37143402
 class Tape(TorchDispatchMode):
     "A graph in plain Python, slow and on any device: it shows, and tests on the CPU, what a recording does (ours)."
@@ -219,14 +224,12 @@ class Recording:
         self.inputs = [_placed(step, value).clone() for value in inputs]
         kind = torch.float64 if step.device.type == "cpu" else torch.float32      # as each device's kernels read it
         self.rates = [torch.zeros((), dtype=kind, device=step.device) for _ in self.optimiser.param_groups]
-        for weight, kept in self.optimiser.state.items():
-            kept.update({name: value.to(weight.device) for name, value in kept.items() if torch.is_tensor(value)})
+        _bring_state(self.optimiser)
         def body():
             with recordable(self.optimiser, self.rates): return _run(step, *self.inputs)
         with warnings.catch_warnings(), unchanged(step.model, self.optimiser):
             warnings.simplefilter("ignore")                                       # PyTorch's, that a rehearsal is not captured
-            recorder.rehearse(body)
-            self.optimiser.zero_grad()                                            # the recording makes its own gradients
+            recorder.rehearse(body); self.optimiser.zero_grad()                   # the recording makes its own gradients
             self.replay, self.outputs = recorder.record(body)
 
     def __call__(self, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
