@@ -77,11 +77,11 @@ def random_cells(
 )->tuple[Genotype, ...]: # canonical
     "Cells as a search draws them at its start (ours)."
     found = {}
-    for attempt in range(1000 * count):
+    for attempt in range(100 + 20 * count):
         if len(found) == count: break
         cell = decode(space, random_params(space, derived_seed(seed, attempt))).canonical
         found[cell.digest] = cell
-    if len(found) < count: raise ValueError(f"the space has fewer than {count} different cells, or nearly: {len(found)} were found")
+    if len(found) < count: raise ValueError(f"the space has too few different cells: {100 + 20 * count} draws gave {len(found)}, {count} are needed")
     return tuple(found.values())
 
 # %% ../nbs/03c_check.ipynb #new00015

@@ -145,8 +145,8 @@ def search_cell(
     balance: Annotated[Optional[float], typer.Option(help="Weight of the views' term of a bank loss, 0 to 1.", rich_help_panel=VIEWS)] = None,
     bank_weight: Annotated[Optional[float], typer.Option(help="Share of the past in the memory bank, 0 to below 1.", rich_help_panel=VIEWS)] = None,
     precision: Annotated[Optional[str], typer.Option(help="fp32, or on a GPU bf16.", rich_help_panel=SCORE)] = None,
-    response: Annotated[Optional[str], typer.Option(help="What the search minimises: training_loss, held_out_loss, held_out_error, or effective_rank of the features (that is maximised).", rich_help_panel=VIEWS)] = None,
-    held_out: Annotated[Optional[float], typer.Option(help="Share of the images held out for the last three, above 0, at most 0.5.", rich_help_panel=VIEWS)] = None,
+    response: Annotated[Optional[str], typer.Option(help="What the search minimises: training_loss, held_out_loss, held_out_error, effective_rank of the features (that is maximised), or loss_and_rank.", rich_help_panel=VIEWS)] = None,
+    held_out: Annotated[Optional[float], typer.Option(help="Share of the images held out for all but training_loss, above 0, at most 0.5.", rich_help_panel=VIEWS)] = None,
     sampler: Annotated[str, typer.Option(help="quick, paper or univariate (all TPE), evolution (NSGA-II), or random; the options below change single settings.", rich_help_panel=PROPOSALS)] = "quick",
     startup: Annotated[Optional[int], typer.Option(help="Trials before TPE begins.", rich_help_panel=PROPOSALS)] = None,
     gamma: Annotated[Optional[float], typer.Option(help="Share of the trials that count as the best, above 0, at most 1.", rich_help_panel=PROPOSALS)] = None,
@@ -218,7 +218,7 @@ def chosen_score(
     compared, bank, jigsaw = TASKS[config.pretext].contrast, config.loss != "nt_xent", config.pretext == "jigsaw"
     check_used(settings, {**{name: (compared, "embeddings that are compared: --pretext transform, jigsaw, shifted or csi") for name in ("loss", "strength", "head", "width", "temperature", "views")},
                           **{name: (bank, "a loss with a memory bank") for name in ("negatives", "balance", "bank_weight")}, "grid": (jigsaw, "--pretext jigsaw"),
-                          "held_out": (config.response != "training_loss", "--response held_out_loss, held_out_error or effective_rank")})
+                          "held_out": (config.response != "training_loss", "a --response other than training_loss")})
     return config
 
 def check_used(
@@ -387,7 +387,7 @@ def evaluate_cells(
     device: Device = "auto", quiet: Quiet = False, as_json: Json = False,
 ) -> None:
     "Train cells with labels and report their test error, size and time."
-    from csnas_nb.evaluation import comparison_table, difference_table, evaluate, report_from_dict
+    from csnas_nb.evaluation import comparison_table, difference_table, evaluate, few_steps, report_from_dict
     from csnas_nb.recipes import RECIPES
     if seeds < 1: raise ValueError(f"--seeds must be at least 1, got {seeds}")
     check_used({"workers": workers, "limit": limit if on_disk else None, "skip_broken": skip_broken and on_disk or None},
@@ -402,6 +402,7 @@ def evaluate_cells(
     if seen: log.warning("the search saw the test images too: the test error may flatter its cell")
     quiet, main_process = quiet or not is_main_process(), is_main_process()
     splits = evaluation_splits(origin, recipe, on_disk, not quiet, valid)
+    if main_process and (said := few_steps(splits.train, recipe)): log.warning(said)
     device, folder, rows, options = pick_device(device), output or run or Path("runs") / cells[0][1].name, [], {"precision": precision, "top_k": top_k}
     earlier = read_reports(folder)
     for role, genotype in cells:
@@ -562,7 +563,8 @@ def report_key(
     "What makes two evaluations the same one (ours)."
     from dataclasses import asdict
     from csnas_nb.cells import to_json
-    return [to_json(genotype), asdict(recipe), list(seeds), [part.fingerprint for part in splits], precision, top_k]
+    from csnas_nb.evaluation import MEASURED_MOST
+    return [to_json(genotype), asdict(recipe), list(seeds), [part.fingerprint for part in splits], precision, top_k, f"averages of {MEASURED_MOST}"]
 
 def read_reports(
     folder:Path|None, # run folder or other

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['Loss', 'Response', 'PAPER', 'BANK', 'CONTRASTIVE', 'SIMCLR', 'QUICK', 'STANDARD', 'PRESETS', 'MEASURED', 'NCE_FORMS',
-           'HELD_OUT_MOST', 'VIEWS_AT_ONCE', 'CALIBRATION_MOST', 'ENCODE_BATCH', 'PROBE', 'ScoreConfig',
+           'HELD_OUT_MOST', 'VIEWS_AT_ONCE', 'CALIBRATION_MOST', 'ENCODE_BATCH', 'PROBE', 'RANK_WEIGHT', 'ScoreConfig',
            'config_from_dict', 'is_count', 'check_config', 'Ranking', 'PretextModel', 'make_model', 'make_pretext',
            'two_term_loss', 'held_out_count', 'check_fit', 'batches_with_views', 'train_step', 'Deck', 'make_step',
            'train_epoch', 'calibrate', 'encode', 'fill_bank', 'make_optimiser', 'one_cycle', 'Probe', 'make_probe',
@@ -36,7 +36,7 @@ from .views import Jigsaw, ViewStrength, check_jigsaw, make_views
 
 # %% ../nbs/03_contrastive.ipynb #26f6fc47
 Loss = Literal["infonce", "pirl", "nt_xent"]
-Response = Literal["training_loss", "held_out_loss", "held_out_error", "effective_rank"]
+Response = Literal["training_loss", "held_out_loss", "held_out_error", "effective_rank", "loss_and_rank"]
 
 @dataclass(frozen=True)
 class ScoreConfig:
@@ -108,7 +108,7 @@ def check_config(
     "The ranges of the settings (ours)."
     choices = {"optimiser": ("sgd", "adam"), "schedule": ("constant", "one_cycle"), "loss": ("infonce", "pirl", "nt_xent"),
                "pretext": tuple(TASKS), "strength": ("light", "strong"), "head": ("linear", "mlp"), "precision": ("fp32", "bf16"),
-               "response": ("training_loss", "held_out_loss", "held_out_error", "effective_rank")}
+               "response": ("training_loss", "held_out_loss", "held_out_error", "effective_rank", "loss_and_rank")}
     for name, allowed in choices.items():
         if getattr(config, name) not in allowed: raise ValueError(f"{name} must be one of {', '.join(allowed)}, got {getattr(config, name)!r}")
     rules = [
@@ -357,7 +357,7 @@ def calibrate(
 )->None:
     "Batch norm's running averages, measured anew on at most 512 of some images (ours)."
     from torch.optim.swa_utils import update_bn
-    some = torch.arange(0, count, -(-count // CALIBRATION_MOST), device=next(network.parameters()).device)
+    some = torch.randperm(count, generator=torch.Generator().manual_seed(0))[:CALIBRATION_MOST].to(next(network.parameters()).device)     # mixed: files may come class by class
     passes = min(-(-len(some) // batch_size), max(1, len(some) // 2))    # at least two images in each
     update_bn((batch(part) for part in some.tensor_split(passes)), network)
 
@@ -558,9 +558,15 @@ def pretrain(
     return Pretrained(model, bank, _score(network, losses, responses, report, time.perf_counter() - start, peak()), config)
 
 # %% ../nbs/03_contrastive.ipynb #9153cee6
+RANK_WEIGHT = 0.1
+"How much the logarithm of the effective rank counts beside the training loss, in `loss_and_rank`."
+
 def _response(config, loss, report):
     "The number that the search is told, after one epoch."
-    return {"training_loss": lambda: loss, "held_out_loss": lambda: report.loss, "held_out_error": lambda: report.error, "effective_rank": lambda: -report.effective_rank}[config.response]()
+    if config.response == "training_loss": return loss
+    if config.response == "effective_rank": return -report.effective_rank
+    if config.response == "loss_and_rank": return loss - RANK_WEIGHT * math.log(report.effective_rank)
+    return report.loss if config.response == "held_out_loss" else report.error
 
 def _score(network, losses, responses, report, seconds, memory):
     "The score of a run, finished or broken down."

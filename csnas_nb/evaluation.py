@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['log', 'MEASURED_MOST', 'CHECKPOINT', 'NETWORK', 'LOG', 'FEW_STEPS', 'seed_of', 'EpochOrder', 'Pictures',
-           'make_loader', 'fitted', 'check_trainable', 'make_accelerator', 'Training', 'prepare_training',
+           'make_loader', 'fitted', 'check_trainable', 'make_accelerator', 'Training', 'prepare_training', 'make_step',
            'test_loader', 'train_epoch', 'answers', 'predict', 'sample_of', 'measure_averages', 'Epoch', 'write_log',
            'plot_log', 'Progress', 'weights_of', 'write_checkpoint', 'read_checkpoint', 'run_identity',
            'check_identity', 'Classifier', 'Trained', 'train', 'only_one', 'labelled_network', 'begin_with',
@@ -40,6 +40,7 @@ from .data import ImageSet, Splits, normalise, resize, shuffled, split, to_devic
 from .folders import read_square
 from .measures import Latency, Measures, balanced_error, class_table, confusion_matrix, difference_interval, error_rate, latency, mean_interval, measure, measures_from_dict, plot_confusion_matrix
 from .recipes import RECIPES, LabelledImages, Recipe, cutout, epoch_order, learning_rate, make_augmentation, make_loss, make_optimiser
+from .steps import StepConfig, TrainStep
 
 # %% ../nbs/05_evaluation.ipynb #3c1fa4e1
 log = logging.getLogger(__name__)
@@ -160,6 +161,7 @@ class Training:
     augment: nn.Module
     loss: nn.Module
     recipe: Recipe
+    step: TrainStep | None = None  # forward, loss, backward, clipping and update as one call, from `make_step`
 
 # %% ../nbs/05_evaluation.ipynb #f86bf4b4
 def prepare_training(
@@ -179,8 +181,23 @@ def prepare_training(
     valid_loader = test_loader(there, accelerator.num_processes, workers)
     network = network.to(device)
     model, optimiser, loader, valid_loader = accelerator.prepare(network, make_optimiser(network, recipe, fused=accelerator.scaler is None), loader, valid_loader)
-    return Training(accelerator, network, model, optimiser, order, loader, valid_loader, sample_of(here, workers), images, make_augmentation(images, recipe),
-                    make_loss(recipe, images.labels, len(images.classes)).to(device), recipe)
+    training = Training(accelerator, network, model, optimiser, order, loader, valid_loader, sample_of(here, workers), images, make_augmentation(images, recipe),
+                        make_loss(recipe, images.labels, len(images.classes)).to(device), recipe)
+    training.step = make_step(training)
+    return training
+
+def make_step(
+    training:Training, # on its device
+)->TrainStep: # takes images (B, 3, H, W), augmented and normalised, and labels; gives the loss, that without the auxiliary head, and the number of errors
+    "One step of training with labels; on a single GPU recorded as one graph (DARTS)."
+    recipe = training.recipe
+    def loss_of(pixels, labels):
+        out = training.model(pixels)
+        logits, auxiliary = out if isinstance(out, tuple) else (out, None)
+        main = training.loss(logits, labels)
+        loss = main if auxiliary is None else main + recipe.auxiliary * training.loss(auxiliary, labels)
+        return loss, main, (logits.argmax(1) != labels).sum()
+    return TrainStep(loss_of, training.model, training.optimiser, StepConfig(clip=recipe.clip), training.accelerator)
 
 def test_loader(
     images:LabelledImages, # any
@@ -198,23 +215,18 @@ def train_epoch(
 )->tuple[float, float]: # mean loss and error of the images as they were augmented, auxiliary head not counted
     "One pass over the training images (DARTS)."
     accelerator, recipe, steps = training.accelerator, training.recipe, len(training.loader)
-    training.order.epoch, training.network.drop_path = epoch, recipe.drop_path * epoch / recipe.epochs
+    drop_path = recipe.drop_path * epoch / recipe.epochs
+    if drop_path != training.network.drop_path: training.step.forget()                     # a recording would keep the old one
+    training.order.epoch, training.network.drop_path = epoch, drop_path
     exact = torch.float32 if accelerator.device.type == "mps" else torch.float64
-    sums, parameters = torch.zeros(3, device=accelerator.device, dtype=exact), list(training.model.parameters())
+    sums = torch.zeros(3, device=accelerator.device, dtype=exact)
     training.model.train()
     for step, (pixels, labels) in enumerate(training.loader):
-        for group in training.optimiser.param_groups: group["lr"] = learning_rate(epoch + (step + 0.5) / steps, recipe)
+        training.step.set_rate(learning_rate(epoch + (step + 0.5) / steps, recipe))
         pixels = cutout(normalise(training.augment(pixels.float() / 255), training.images), recipe.cutout)
-        out = training.model(pixels)
-        logits, auxiliary = out if isinstance(out, tuple) else (out, None)
-        main = training.loss(logits, labels)
-        loss = main if auxiliary is None else main + recipe.auxiliary * training.loss(auxiliary, labels)
-        training.optimiser.zero_grad()
-        accelerator.backward(loss)
-        accelerator.clip_grad_norm_(parameters, recipe.clip)
-        training.optimiser.step()
-        seen = torch.stack([main.detach() * len(labels), (logits.argmax(1) != labels).sum(), torch.tensor(len(labels), device=sums.device)]).to(exact)
-        sums += seen if accelerator.scaler is None else seen * torch.isfinite(main.detach())                     # a step that fp16 skips does not count
+        _, main, errors = training.step(pixels, labels)
+        seen = torch.stack([main * len(labels), errors, torch.tensor(len(labels), device=sums.device)]).to(exact)
+        sums += seen if accelerator.scaler is None else seen * torch.isfinite(main)         # a step that fp16 skips does not count
         if on_step: on_step(len(labels) * accelerator.num_processes, sums)
     loss, errors, count = accelerator.reduce(sums, "sum").tolist()
     return (loss / count, errors / count) if count else (math.nan, math.nan)
@@ -362,6 +374,7 @@ def read_checkpoint(
     for name, value in part("momentum").items(): training.optimiser.state[parameters[name]]["momentum_buffer"] = value.to(parameters[name].device)
     if header.get("processes", 1) != training.accelerator.num_processes: log.warning("%s was begun by %d processes and goes on with %d: the numbers will differ", path, header.get("processes", 1), training.accelerator.num_processes)
     if header["scaler"]: training.accelerator.scaler.load_state_dict(header["scaler"])
+    training.step.forget()
     return Progress([Epoch(**e) for e in header["epochs"]], header["best"], part("best"), header["memory"])
 
 # %% ../nbs/05_evaluation.ipynb #1eb4f131
@@ -645,7 +658,7 @@ def few_steps(
     steps = planned_steps(images, recipe)
     if steps >= FEW_STEPS: return None
     enough = math.ceil(FEW_STEPS * recipe.epochs / max(1, steps))
-    return (f"few steps of training: {steps} ({recipe.epochs} epochs of {len(images):,} images in batches of {recipe.batch_size}), which may not be enough to judge a cell by; "
+    return (f"few steps of training: {steps} ({recipe.epochs} epoch{'s' * (recipe.epochs > 1)} of {len(images):,} images in batches of {recipe.batch_size}), which may not be enough to judge a cell by; "
             f"{enough} epochs would be {FEW_STEPS} steps or more, and smaller batches are more steps too")
 
 # %% ../nbs/05_evaluation.ipynb #c71c656a
