@@ -1,4 +1,5 @@
 PYTHON ?= python3
+DATA ?= digits
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
 .PHONY: help search test bench run cuda export lab docs browse colab clean
@@ -20,9 +21,9 @@ $(INSTALLED): settings.ini setup.py
 	 $(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
 	@touch $@
 
-search: $(INSTALLED) ## search a cell on digits without labels, then measure it with labels
-	$(BIN)/csnas search --data digits --trials 40 --run runs/digits
-	$(BIN)/csnas evaluate runs/digits --against DARTS_V2 --against median-random --seeds 3
+search: $(INSTALLED) ## search a cell without labels (DATA=digits), then measure it with labels
+	$(BIN)/csnas search --data $(DATA) --trials 40 --run runs/$(DATA)
+	$(BIN)/csnas evaluate runs/$(DATA) --against DARTS_V2 --against median-random --seeds 3
 
 test: $(INSTALLED) ## run every check, as CI does; changes nothing
 	@$(NOTEBOOKS) test

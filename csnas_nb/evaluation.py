@@ -469,7 +469,7 @@ def train(
     start:Network|None=None, # of the same size, whose weights to begin with; its classifier is not used
     on_epoch:Callable[[int, Epoch], None]|None=None, # called after each epoch
     progress:bool=False, # show a bar?
-)->Trained: # same seed, same machine: same weights, also when interrupted; the caller's random state is left as it was
+)->Trained: # same seed, same machine: same weights, also when interrupted (on a GPU up to rounding); the caller's random state is left as it was
     "A network of a cell trained with labels (DARTS)."
     if seed < 0: raise ValueError(f"seed must be at least 0, got {seed}")
     check_trainable(images, valid, recipe)

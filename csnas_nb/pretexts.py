@@ -88,9 +88,9 @@ def ask(
 # %% ../nbs/02c_pretexts.ipynb #new00031
 def effective_rank(
     features:Tensor, # (N, D), of N images
-)->Tensor: # a single number, 1 to min(N, D); 1: all features on one line
+)->Tensor: # a single number on the CPU, 1 to min(N, D); 1: all features on one line
     "Exponential of the entropy of the singular values, each divided by their sum (Roy and Vetterli, 2007; RankMe: Garrido and others, 2023)."
     if features.ndim != 2 or not len(features): raise ValueError(f"features must be (N, D) with N at least 1, got {tuple(features.shape)}")
-    values = torch.linalg.svdvals(features.double())
+    values = torch.linalg.svdvals(features.detach().cpu().double())               # on the CPU, in double: the same everywhere
     shares = values / values.sum().clamp_min(torch.finfo(values.dtype).tiny)
     return torch.special.entr(shares).sum().exp()

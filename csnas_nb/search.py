@@ -6,9 +6,9 @@
 __all__ = ['log', 'Report', 'Objective', 'MAX_REPEATS', 'MAX_INFEASIBLE', 'ORIGIN_COLOURS', 'finished_trials', 'is_feasible',
            'counted_trials', 'close_abandoned', 'propose', 'Outcome', 'remembered', 'tried', 'run_trials',
            'quiet_optuna', 'SearchResult', 'trial_genotype', 'pick', 'best_cells', 'trial_table', 'median_random',
-           'plot_history', 'plot_front', 'search_settings', 'differences', 'versions', 'open_study', 'whole_database',
-           'study_storage', 'load_result', 'write_result', 'write_settings', 'read_settings', 'write_whole',
-           'score_objective', 'objective_name', 'counted_size', 'search']
+           'plot_history', 'plot_front', 'search_settings', 'differences', 'versions', 'as_of_now', 'open_study',
+           'whole_database', 'study_storage', 'load_result', 'write_result', 'write_settings', 'read_settings',
+           'write_whole', 'score_objective', 'objective_name', 'counted_size', 'search']
 
 # %% ../nbs/04_search.ipynb #35dfbe65
 import hashlib
@@ -36,7 +36,7 @@ from optuna.trial import FrozenTrial, TrialState
 from tqdm.auto import tqdm
 
 from .cells import Genotype, Size, draw_genotype, from_json, network_size, to_json
-from .contrastive import QUICK, ScoreConfig, check_fit, label_free_score
+from .contrastive import QUICK, ScoreConfig, check_fit, config_from_dict, label_free_score
 from .data import ImageSet, unlabelled
 from .proposals import SAMPLERS, Limits, SamplerConfig, SearchOptions, derived_seed, make_pruner, make_sampler
 from .space import SearchSpace, decode, encode, random_params
@@ -415,6 +415,14 @@ def _is_installed(name):
     except metadata.PackageNotFoundError: return False
 
 # %% ../nbs/04_search.ipynb #3ebea24e
+def as_of_now(
+    settings:dict[str, Any], # of a stored search
+)->dict[str, Any]: # with today's names
+    "Settings as this version would store them (ours)."
+    settings = settings | {"config": asdict(config_from_dict(settings["config"]))} if "config" in settings else dict(settings)
+    if settings.get("objective") == "contrastive_score": settings["objective"] = "label_free_score"
+    return json.loads(json.dumps(settings))
+
 @contextmanager
 def open_study(
     folder:Path|str|None, # run folder, made if need be; None: in memory
@@ -437,7 +445,7 @@ def open_study(
         with whole_database(folder):
             study = optuna.create_study(study_name="search", storage=study_storage(folder), directions=directions, load_if_exists=True)
         if "settings" not in study.user_attrs: study.set_user_attr("settings", settings)
-        if found := differences(study.user_attrs["settings"], settings):
+        if found := differences(as_of_now(study.user_attrs["settings"]), settings):
             raise ValueError(f"{folder} holds another search ({'; '.join(found)}): choose another folder")
         yield study
     finally: lock.release()
@@ -522,8 +530,9 @@ def score_objective(
         try: score = label_free_score(genotype, images, config, seed=seed, device=device, on_epoch=on_epoch)
         except torch.cuda.OutOfMemoryError as error: return math.nan, {"error": str(error)}
         def plain(values): return [value if math.isfinite(value) else None for value in values]
-        examined = asdict(score.examination) if score.examination else {}
-        return score.value, {"seconds": score.seconds, "memory": score.memory, "examination": dict(zip(examined, plain(examined.values()))),
+        seen = asdict(score.examination) if score.examination else {}
+        examined = dict(zip(("probe_loss", "probe_error", *list(seen)[2:]), plain(seen.values())))
+        return score.value, {"seconds": score.seconds, "memory": score.memory, **examined,
                              "losses": plain(score.losses), "responses": plain(score.responses), "device": str(device)}
     return objective
 

@@ -21,7 +21,7 @@ from tqdm.auto import tqdm
 from .cells import Genotype
 from .contrastive import ScoreConfig, label_free_score
 from .data import ImageSet, unlabelled
-from .search import SearchResult, trial_genotype, write_whole
+from .search import SearchResult, as_of_now, trial_genotype, write_whole
 
 # %% ../nbs/04a_stability.ipynb #1f4ac0c5
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ def rescore(
     if top < 2 or len(best) < 2: raise ValueError(f"an order needs at least two cells: top={top}, and the search has {len(result.complete)} with a score")
     if not seeds or len(set(seeds)) < len(seeds) or min(seeds) < 0: raise ValueError(f"seeds must be different numbers of at least 0, got {list(seeds)}")
     cells, images, path = [trial_genotype(t) for t in best], unlabelled(images), Path(folder) / "rescore.json" if folder else None
-    if (name := result.study.user_attrs.get("settings", {}).get("objective", "label_free_score")) != "label_free_score":
+    if (name := as_of_now(result.study.user_attrs.get("settings", {})).get("objective", "label_free_score")) != "label_free_score":
         raise ValueError(f"the search had an objective of its own, {name}, which takes no seed: only the label-free score can be scored again")
     where = {"device": str(device), "threads": torch.get_num_threads(), "torch": torch.__version__}
     question = json.loads(json.dumps({"config": asdict(config), "fingerprint": images.fingerprint, **where}))

@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 @dataclass(frozen=True)
 class StepConfig:
     "How a training step is made; the defaults change no number on the CPU (ours)."
-    precision: Literal["fp32", "bf16"] = "fp32"  # 'bf16': convolutions and products of matrices with 16 bits, by autocast
+    precision: Literal["fp32", "bf16"] = "fp32"  # 'fp32': as PyTorch is set, on newer cards TF32 in convolutions; 'bf16': 16 bits by autocast
     graph: Literal["auto", "never"] = "auto"  # 'auto': one CUDA graph a step where the model is on such a device
     clip: float | None = None  # largest norm of the gradient, above 0; None: as it comes
 
@@ -197,7 +197,7 @@ class CudaGraph:
 # %% ../nbs/00b_steps.ipynb #3d70b476
 def _renew_generator(device):
     "A recording that failed leaves the device's random generator as if it were still recording; a copy is not."
-    generator = torch.cuda.default_generators[device.index or 0]
+    generator = torch.cuda.default_generators[torch.cuda.current_device() if device.index is None else device.index]
     generator.graphsafe_set_state(generator.clone_state())
 
 class TapeRecorder:
