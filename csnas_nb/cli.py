@@ -653,7 +653,7 @@ def pretrain_cell(
     epochs: Annotated[Optional[int], typer.Option(help="Equal parts of the training, or where --passes does not count passes over the images; by default as for the score.", rich_help_panel=SCORE)] = None,
     channels: Annotated[Optional[int], typer.Option(help="Channels of the network; by default as for the score.", rich_help_panel=SCORE)] = None,
     layers: Annotated[Optional[int], typer.Option(help="Cells of the network; by default as for the score.", rich_help_panel=SCORE)] = None,
-    seed: Annotated[int, typer.Option(help="Of weights, order and views.", rich_help_panel=OUTPUT)] = 0,
+    seed: Annotated[int, typer.Option(help="Of weights, order and what the task shows.", rich_help_panel=OUTPUT)] = 0,
     device: Device = "auto", quiet: Quiet = False, as_json: Json = False,
 ) -> None:
     "Train a cell's network without labels and keep it."

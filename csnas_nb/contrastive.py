@@ -135,7 +135,7 @@ BANK = ScoreConfig(pretext="transform", loss="infonce", passes=None, batch_size=
 CONTRASTIVE = ScoreConfig(pretext="transform")
 SIMCLR = replace(CONTRASTIVE, passes=None, epochs=10, batch_size=256)
 QUICK = ScoreConfig()
-STANDARD = replace(QUICK, passes=60_000)
+STANDARD = replace(QUICK, passes=24_000, batch_size=32)
 PRESETS = {"quick": QUICK, "standard": STANDARD, "paper": PAPER, "contrastive": CONTRASTIVE, "simclr": SIMCLR, "bank": BANK}
 
 # %% ../nbs/03_contrastive.ipynb #new00004
