@@ -120,7 +120,7 @@ class ScoreCheck:
         "Whether the median error is below the baseline by a tenth, and by more than the luck of so few instances."
         if not math.isfinite(self.error): return False
         surely = binomtest(round(self.error * self.instances), self.instances).proportion_ci(method="wilson").high
-        return surely < self.baseline and self.error <= (1 - LEARNT) * self.baseline
+        return bool(surely < self.baseline and self.error <= (1 - LEARNT) * self.baseline)
 
     @property
     def whole(self) -> np.ndarray:
