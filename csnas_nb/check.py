@@ -163,18 +163,19 @@ def check_score(
     images:ImageSet, # unlabelled; labels are dropped
     config:ScoreConfig=QUICK, # the score to check; its `response` is what the orders are made of
     *,
-    cells:int=10, # how many, at least 4
+    cells:int=10, # how many, at least 6: of fewer not even a perfect agreement is more than luck
     seeds:int=2, # scores a cell, at least 2; each holds out other images
     space:SearchSpace=SearchSpace(), # to draw the cells from
     device:str|torch.device="cpu", # where to train
     progress:bool=True, # show a bar?
+    name:str="", # of the score, for the bar
 )->ScoreCheck: # raises ValueError for images that do not go with the score
     "Whether a label-free score can be trusted on a set of images, as far as that can be known without labels (ours)."
-    if cells < 4 or seeds < 2: raise ValueError(f"a check needs at least 4 cells and 2 seeds, got {cells} and {seeds}")
+    if cells < 6 or seeds < 2: raise ValueError(f"a check needs at least 6 cells and 2 seeds, got {cells} and {seeds}: of fewer cells not even a perfect agreement is more than luck")
     measured = replace(config, response="held_out_error") if config.response == "training_loss" else config
     check_fit(measured, images)
     images, drawn, rows, before = unlabelled(images), random_cells(space, cells), [], []
-    with tqdm(total=cells * seeds, desc="check", unit="score", disable=not progress) as bar:
+    with tqdm(total=cells * seeds, desc=f"check {name}".strip(), unit="score", disable=not progress) as bar:
         for cell in drawn:
             if not TASKS[config.pretext].classes: before.append(untrained(cell, images, measured, device=device).error)
             rows.append([])
@@ -210,7 +211,7 @@ def check_table(
     checks:dict[str, ScoreCheck], # by name of the score
 )->str: # one line a score
     "Checks side by side, as text (ours)."
-    lines = [f"{'score':12s} {'cells':>5s} {'error':>6s} {'before':>7s} {'agreement of seeds':>24s} {'with size':>10s} {'beyond size':>12s} {'s a cell':>9s}"]
+    lines = [f"{'score':12s} {'cells':>5s} {'error':>6s} {'to beat':>7s} {'agreement of seeds':>24s} {'with size':>10s} {'beyond size':>12s} {'s a score':>9s}"]
     for name, c in checks.items():
         (low, high), stopped = c.agreement_interval, c.stopped
         said = "stopped" if stopped else f"{c.agreement:+.2f} ({low:+.2f} to {high:+.2f})"
@@ -227,7 +228,7 @@ def advise(
     "Which score to search by on a set of images (ours)."
     checks = {}
     for name, config in ({"quick": QUICK, "contrastive": CONTRASTIVE} if presets is None else presets).items():
-        check = checks[name] = check_score(images, config, **options)
+        check = checks[name] = check_score(images, config, name=name, **options)
         if verdict(check)[0] and check.agreement >= CLEARLY: break
     usable = [name for name, check in checks.items() if verdict(check)[0]]
     best = max(usable, key=lambda name: checks[name].agreement, default=None)
