@@ -22,7 +22,7 @@ $(INSTALLED): settings.ini setup.py
 	@touch $@
 
 search: $(INSTALLED) ## search a cell without labels (DATA=digits), then measure it with labels
-	$(BIN)/csnas search --data $(DATA) --trials 40 --run runs/$(DATA)
+	$(BIN)/csnas search --data $(DATA) --trials 30 --run runs/$(DATA)
 	$(BIN)/csnas evaluate runs/$(DATA) --against DARTS_V2 --against median-random --seeds 3
 
 test: $(INSTALLED) ## run every check, as CI does; changes nothing
