@@ -42,7 +42,7 @@ setup(
     ],
     python_requires=f">={settings['min_python']}",
     packages=find_packages(include=[package, f'{package}.*']),
-    package_data={package: ['py.typed']},
+    package_data={package: ['py.typed', 'banks/*/*']},
     install_requires=settings['requirements'].split(),
     extras_require={'dev': settings['dev_requirements'].split()},
     entry_points={
