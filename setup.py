@@ -2,7 +2,7 @@
 from configparser import ConfigParser
 from pathlib import Path
 
-from setuptools import find_packages, setup
+from setuptools import find_namespace_packages, setup
 
 ROOT = Path(__file__).parent
 LICENSES = {'apache2': 'Apache-2.0'}
@@ -41,7 +41,7 @@ setup(
         'Typing :: Typed',
     ],
     python_requires=f">={settings['min_python']}",
-    packages=find_packages(include=[package, f'{package}.*']),
+    packages=find_namespace_packages(include=[package, f'{package}.*'], exclude=['*.__pycache__']), # the folders of the banks hold data only
     package_data={package: ['py.typed', 'banks/*/*']},
     install_requires=settings['requirements'].split(),
     extras_require={'dev': settings['dev_requirements'].split()},
