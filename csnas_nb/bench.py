@@ -89,6 +89,13 @@ class Bank:
         "Every protocol with every number that its runs have."
         return tuple(dict.fromkeys((run.protocol, number) for run in self.runs for number in run.numbers))
 
+    def rows(self) -> list[dict[str, Any]]:
+        "Every run as a row that can be understood by itself: images, genotype, protocol, seed and versions beside its numbers; a protocol's own images and versions come before the bank's."
+        images = f"{self.about['images']['name']} at {'x'.join(map(str, self.about['images']['sides']))}"
+        made = {name: {"images": protocol.get("images", images)} | self.about["versions"] | protocol.get("versions", {}) for name, protocol in self.about["protocols"].items()}
+        texts = {name: to_text(cell) for name, cell in self.cells.items()}
+        return [{"bank": self.name, "cell": run.cell, "genotype": texts[run.cell], "protocol": run.protocol, "seed": run.seed} | made[run.protocol] | run.numbers for run in self.runs]
+
     @cached_property
     def accuracy(self) -> np.ndarray:
         "Test accuracy of every cell, 0 to 1: the mean over the seeds of the reference."
@@ -138,12 +145,16 @@ def write_bank(
     "A bank as three small text files (ours)."
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "bank.json").write_text(json.dumps({"reference": bank.reference, **bank.about}, indent=1) + "\n", encoding="utf-8")
+    (folder / "bank.json").write_text(_compact(json.dumps({"reference": bank.reference, **bank.about}, indent=1)) + "\n", encoding="utf-8")
     names = list(dict.fromkeys(number for _, number in bank.columns))
     rows = {"cells.csv": [("cell", "genotype"), *((name, to_text(cell)) for name, cell in bank.cells.items())],
             "runs.csv": [("cell", "protocol", "seed", *names), *((run.cell, run.protocol, run.seed, *(_written(run.numbers.get(name)) for name in names)) for run in bank.runs)]}
     for name, lines in rows.items():
         with open(folder / name, "w", newline="", encoding="utf-8") as file: csv.writer(file, lineterminator="\n").writerows(lines)
+
+def _compact(text):
+    "Lists of numbers and names on one line."
+    return re.sub(r"\[\n([^][{}]*)\n\s*\]", lambda found: "[" + re.sub(r"\s*\n\s*", " ", found[1]).strip() + "]", text)
 
 def _written(number): return "" if number is None else f"{number:.9g}"
 
