@@ -17,7 +17,7 @@ import operator
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 
 import torch
@@ -26,7 +26,7 @@ from matplotlib.figure import Figure
 from torch import Tensor, nn
 
 from .fast import MapNorm, channels_last, in_order, mean_pixels
-from .operations import FactorizedReduce, ReLUConvBN, Zero, build, check_operation
+from .operations import OPERATIONS, FactorizedReduce, ReLUConvBN, Zero, build, check_operation
 
 # %% ../nbs/02_cells.ipynb #71a71e56
 Edge = tuple[str, int]  # an operation's name and the number of the node that it is applied to
@@ -521,6 +521,16 @@ class Size:
     multiply_adds: int  # of convolutions and linear layers, for one image
     auxiliary: int  # parameters of the auxiliary head
 
+@lru_cache(maxsize=10_000)
+def _part_size(make, arguments, channels, height, width):
+    "Parameters, multiply-adds and the sides of the result of a part of a network; parts of one kind are counted once."
+    from torch.utils.flop_counter import FlopCounterMode
+    with seeded(0), torch.device("meta"): part, image = make(*arguments).eval(), torch.empty(1, channels, height, width)
+    with FlopCounterMode(display=False) as counter, torch.no_grad(): sides = part(image).shape[-2:]
+    return sum(p.numel() for p in part.parameters()), counter.get_total_flops() // 2, tuple(sides)
+
+def _stem_part(channels, stem, k): return make_stem(channels, stem)[k]
+
 def network_size(
     genotype:Genotype, # built exactly as written
     channels:int, # C, of a node before the first reduction
@@ -531,13 +541,33 @@ def network_size(
     stem:str="cifar", # one of `STEMS`
 )->Size: # nothing is allocated
     "Parameters, and multiply-adds of convolutions and linear layers for one image, the auxiliary head apart (ours)."
-    from torch.utils.flop_counter import FlopCounterMode
-    height, width = (side, side) if isinstance(side, int) else side
-    with torch.device("meta"): network, image = Network(genotype, channels, layers, classes, auxiliary, stem=stem), torch.empty(1, 3, height, width)
-    for cell in network.cells: cell.needed = range(2, len(cell.edges) // 2 + 2)          # published counts include dead nodes
-    with FlopCounterMode(display=False) as counter, torch.no_grad(): network.eval()(image)
-    head = sum(p.numel() for p in network.auxiliary.parameters()) if auxiliary else 0
-    return Size(sum(p.numel() for p in network.parameters()) - head, counter.get_total_flops() // 2, head)
+    check_network(channels, layers, classes, auxiliary, stem)
+    sides = (side, side) if isinstance(side, int) else tuple(side)
+    check_side(*sides, layers, stem)
+    parts, plan = [], cell_plan(genotype, channels, layers, stem)
+    def count(make, arguments, channels_in, sides):
+        parts.append(_part_size(make, arguments, channels_in, *sides))
+        return parts[-1][2]
+    older = newer = count(_stem_part, (channels, stem, 0), 3, sides) if stem == "imagenet" else count(make_stem, (channels, stem), 3, sides)
+    if stem == "imagenet": newer = count(_stem_part, (channels, stem, 1), channels, older)
+    for cell in plan: older, newer = newer, _count_cell(count, cell, older, newer)
+    widths = [cell["channels"] * len(cell["concat"]) for cell in plan]
+    with seeded(0), torch.device("meta"):
+        head = AuxiliaryHead(widths[reductions(layers)[-1]], classes, stem) if auxiliary else nn.Identity()
+    linear = (widths[-1] + 1) * classes if classes else 0, widths[-1] * (classes or 0)
+    parameters, multiply_adds = (sum(part[k] for part in parts) + linear[k] for k in (0, 1))
+    return Size(parameters, multiply_adds, sum(p.numel() for p in head.parameters()))
+
+def _count_cell(count, cell, older, newer):
+    "Counts the parts of a cell; returns the sides of its output."
+    channels, (of_older, of_newer) = cell["channels"], cell["channels_in"]
+    count(FactorizedReduce if cell["older_stride"] == 2 else ReLUConvBN, (of_older, channels), of_older, older)
+    entered = count(ReLUConvBN, (of_newer, channels), of_newer, newer)
+    inside = tuple(-(-side // cell["stride"]) for side in entered)
+    for name, source in cell["edges"]:                                   # published counts include dead nodes
+        check_operation(name)
+        count(OPERATIONS[name], (channels, cell["stride"] if source < 2 else 1), channels, entered if source < 2 else inside)
+    return inside
 
 # %% ../nbs/02_cells.ipynb #c58fe448
 def with_edge(
@@ -646,7 +676,6 @@ def explore(
 def _edge_menus(edges):
     "An operation menu and an input menu for each edge; only earlier nodes are offered as inputs."
     import ipywidgets
-    from csnas_nb.operations import OPERATIONS
     def menu(options, value): return ipywidgets.Dropdown(options=options, value=value, layout={"flex": "0 0 9em"})
     names = ["older input", "newer input", *(f"node {n}" for n in range(2, len(edges) // 2 + 2))]
     return [(menu([*OPERATIONS], op), menu([(names[i], i) for i in range(k // 2 + 2)], source)) for k, (op, source) in enumerate(edges)]
