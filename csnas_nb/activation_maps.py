@@ -14,6 +14,7 @@ from torch import Tensor
 from .cells import Network
 from .data import ImageSet, normalise, take
 from .evaluation import Classifier
+from .support.machine import evaluating
 
 # %% ../nbs/05a_activation_maps.ipynb #69a44d45
 def activation_maps(
@@ -23,12 +24,9 @@ def activation_maps(
 )->Tensor: # (N, h, w), the size of the last map: evidence, whose mean is the logit
     "Class activation maps (Zhou and others, 2016)."
     if network.classify is None: raise ValueError("activation maps need a network with classes, this one gives features")
-    was_training = network.training
-    network.eval()
-    with torch.inference_mode():
+    with evaluating(network), torch.inference_mode():
         weight, bias = network.classify.weight[classes], network.classify.bias[classes]
         maps = torch.einsum("nc,nchw->nhw", weight, network.maps(pixels)) + bias[:, None, None]
-    network.train(was_training)
     return maps
 
 # %% ../nbs/05a_activation_maps.ipynb #7fd03bfe

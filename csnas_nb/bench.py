@@ -32,6 +32,7 @@ from .contrastive import config_from_dict, label_free_score
 from .data import ImageSet, Splits, shuffled, take
 from .evaluation import evaluate
 from .recipes import Recipe
+from .support.files import whole_file, write_whole
 from .zero_cost import ZERO_COST
 
 # %% ../nbs/05d_bench.ipynb #394ece18
@@ -145,12 +146,12 @@ def write_bank(
     "A bank as three small text files (ours)."
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "bank.json").write_text(_compact(json.dumps({"reference": bank.reference, **bank.about}, indent=1)) + "\n", encoding="utf-8")
+    write_whole(folder / "bank.json", (_compact(json.dumps({"reference": bank.reference, **bank.about}, indent=1)) + "\n").encode())
     names = list(dict.fromkeys(number for _, number in bank.columns))
     rows = {"cells.csv": [("cell", "genotype"), *((name, to_text(cell)) for name, cell in bank.cells.items())],
             "runs.csv": [("cell", "protocol", "seed", *names), *((run.cell, run.protocol, run.seed, *(_written(run.numbers.get(name)) for name in names)) for run in bank.runs)]}
     for name, lines in rows.items():
-        with open(folder / name, "w", newline="", encoding="utf-8") as file: csv.writer(file, lineterminator="\n").writerows(lines)
+        with whole_file(folder / name) as part, open(part, "w", newline="", encoding="utf-8") as file: csv.writer(file, lineterminator="\n").writerows(lines)
 
 def _compact(text):
     "Lists of numbers and names on one line."

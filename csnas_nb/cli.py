@@ -341,7 +341,7 @@ def write_check(
     found:dict[str, Any], # JSON, see `csnas check`
 )->None: # check.json, whole or not at all
     "Keep a check for the searches of a run folder (ours)."
-    from csnas_nb.search import write_whole
+    from csnas_nb.support.files import write_whole
     run.mkdir(parents=True, exist_ok=True)
     write_whole(run / "check.json", json.dumps(found, indent=1, allow_nan=False).encode())
 
@@ -590,7 +590,7 @@ def write_evaluation(
     data:dict[str, Any], # from `evaluation_json`
 )->None: # evaluation.json; reports of other questions that it holds are kept
     "The evaluation so far, beside earlier ones, in its folder (ours)."
-    from csnas_nb.search import write_whole
+    from csnas_nb.support.files import write_whole
     keys = [report["key"] for report in data["reports"]]
     kept = [report for report in read_reports(folder) if report["key"] not in keys]
     folder.mkdir(parents=True, exist_ok=True)
@@ -606,7 +606,7 @@ def evaluation_json(
 )->dict[str, Any]: # JSON
     "An evaluation for programs, with all that is needed to repeat it (ours)."
     from csnas_nb.evaluation import report_to_dict
-    from csnas_nb.search import versions
+    from csnas_nb.support.machine import versions
     reports = [{"role": role, "score": score, "key": report_key(report.genotype, report.recipe, report.seeds, splits, **options or {}), **report_to_dict(report)}
                for role, score, report in rows]
     images = {name: len(part) for name, part in zip(("train", "valid", "test"), splits)}

@@ -8,17 +8,14 @@ __all__ = ['Loss', 'Response', 'PAPER', 'BANK', 'CONTRASTIVE', 'SIMCLR', 'QUICK'
            'config_from_dict', 'is_count', 'check_config', 'Ranking', 'PretextModel', 'make_model', 'make_pretext',
            'two_term_loss', 'held_out_count', 'check_fit', 'batches_with_views', 'train_step', 'Deck', 'make_step',
            'train_epoch', 'calibrate', 'encode', 'fill_bank', 'make_optimiser', 'one_cycle', 'Probe', 'make_probe',
-           'split_probe', 'Examination', 'examine', 'Score', 'Pretrained', 'peak_memory', 'pretrain',
-           'label_free_score', 'untrained', 'write_tensors', 'read_tensors', 'save_pretrained', 'load_pretrained']
+           'split_probe', 'Examination', 'examine', 'Score', 'Pretrained', 'pretrain', 'label_free_score', 'untrained',
+           'write_tensors', 'read_tensors', 'save_pretrained', 'load_pretrained']
 
 # %% ../nbs/03_contrastive.ipynb #d6db7375
 import json
 import math
-import os
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -32,6 +29,8 @@ from .data import ImageSet, normalise, take, to_device, unlabelled
 from .losses import MemoryBank, alignment, nce_loss, negative_mask, ntxent_loss, pirl_loss, retrieval_error, uniformity
 from .pretexts import TASKS, Pretext, ask, effective_rank
 from .steps import StepConfig, TrainStep
+from .support.files import whole_file
+from .support.machine import evaluating, peak_memory
 from .views import Jigsaw, ViewStrength, check_jigsaw, make_views
 
 # %% ../nbs/03_contrastive.ipynb #26f6fc47
@@ -376,11 +375,8 @@ def encode(
 )->Tensor: # (count, D), without gradients
     "Embeddings, or what else a model gives, in evaluation mode, with batch norm's averages taken from the images themselves (ours)."
     calibrate(model.network, batch, count, batch_size)
-    training = model.training
-    model.eval()
     positions = torch.arange(count, device=next(model.parameters()).device)
-    with torch.no_grad(): codes = torch.cat([(through or model.codes)(batch(part)) for part in positions.split(max(batch_size, ENCODE_BATCH))])
-    model.train(training)
+    with evaluating(model), torch.no_grad(): codes = torch.cat([(through or model.codes)(batch(part)) for part in positions.split(max(batch_size, ENCODE_BATCH))])
     return codes
 
 # %% ../nbs/03_contrastive.ipynb #5d273058
@@ -510,25 +506,6 @@ class Pretrained:
     score: Score
     config: ScoreConfig = field(default=QUICK)
 
-# %% ../nbs/03_contrastive.ipynb #135905f1
-def peak_memory(
-    device:str|torch.device, # where the work is done
-)->Callable[[], int]: # ask it when the work is done: bytes at the peak since; 0 where the system does not tell
-    "Watches how much memory is taken: on a GPU by PyTorch's tensors, else by the process (ours)."
-    if torch.device(device).type == "cuda":
-        torch.cuda.init()
-        torch.cuda.reset_peak_memory_stats(device)
-        return lambda: torch.cuda.max_memory_allocated(device)
-    with suppress(OSError): Path("/proc/self/clear_refs").write_text("5")         # Linux forgets the peak so far
-    return _largest_resident
-
-def _largest_resident():
-    with suppress(OSError, StopIteration):                                        # Linux
-        return next(1024 * int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("VmHWM"))
-    try: import resource
-    except ImportError: return 0                                                  # Windows
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-
 # %% ../nbs/03_contrastive.ipynb #9f3a221e
 def pretrain(
     genotype:Genotype, # built exactly as written
@@ -615,10 +592,8 @@ def write_tensors(
 )->None: # written whole or not at all
     "A safetensors file whose header holds JSON (ours)."
     from safetensors.torch import save_file
-    part = path.with_name(f".{path.name}")
-    save_file({name: value.detach().cpu().contiguous() for name, value in tensors.items()}, part, metadata={name: json.dumps(value) for name, value in header.items()})
-    with part.open("rb+") as file: os.fsync(file.fileno())
-    os.replace(part, path)
+    plain = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
+    with whole_file(path) as part: save_file(plain, part, metadata={name: json.dumps(value) for name, value in header.items()})
 
 def read_tensors(
     path:Path|str, # a file that `write_tensors` wrote

@@ -7,10 +7,10 @@ __all__ = ['log', 'MEASURED_MOST', 'CHECKPOINT', 'NETWORK', 'LOG', 'FEW_STEPS', 
            'make_loader', 'fitted', 'check_trainable', 'make_accelerator', 'Training', 'prepare_training', 'make_step',
            'test_loader', 'train_epoch', 'answers', 'predict', 'sample_of', 'measure_averages', 'Epoch', 'write_log',
            'plot_log', 'Progress', 'weights_of', 'write_checkpoint', 'read_checkpoint', 'run_identity',
-           'check_identity', 'Classifier', 'Trained', 'train', 'only_one', 'labelled_network', 'begin_with',
-           'run_epochs', 'one_epoch', 'same_buffers', 'standing', 'training_bar', 'save_trained', 'load_trained',
-           'planned_steps', 'few_steps', 'Report', 'format_error', 'report_to_dict', 'report_from_dict', 'evaluate',
-           'training_folder', 'plot_confusion', 'comparison_table', 'difference_table', 'plot_comparison', 'load']
+           'check_identity', 'Classifier', 'Trained', 'train', 'labelled_network', 'begin_with', 'run_epochs',
+           'one_epoch', 'same_buffers', 'standing', 'training_bar', 'save_trained', 'load_trained', 'planned_steps',
+           'few_steps', 'Report', 'format_error', 'report_to_dict', 'report_from_dict', 'evaluate', 'training_folder',
+           'plot_confusion', 'comparison_table', 'difference_table', 'plot_comparison', 'load']
 
 # %% ../nbs/05_evaluation.ipynb #78374dff
 import hashlib
@@ -21,7 +21,6 @@ import os
 import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
@@ -35,12 +34,14 @@ from torch.utils.data import BatchSampler, DataLoader, Dataset, Sampler
 from tqdm.auto import tqdm
 
 from .cells import Genotype, Network, Size, check_side, from_json, network_size, reductions, seeded, to_json
-from .contrastive import peak_memory, read_tensors, write_tensors
+from .contrastive import read_tensors, write_tensors
 from .data import ImageSet, Splits, normalise, resize, shuffled, split, to_device
 from .folders import read_square
 from .measures import Latency, Measures, balanced_error, class_table, confusion_matrix, difference_interval, error_rate, latency, mean_interval, measure, measures_from_dict, plot_confusion_matrix
 from .recipes import RECIPES, LabelledImages, Recipe, cutout, epoch_order, learning_rate, make_augmentation, make_loss, make_optimiser
 from .steps import StepConfig, TrainStep
+from .support.files import only_one, whole_file
+from .support.machine import evaluating, peak_memory
 
 # %% ../nbs/05_evaluation.ipynb #3c1fa4e1
 log = logging.getLogger(__name__)
@@ -239,13 +240,11 @@ def answers(
     accelerator:Any=None, # the Accelerator of the run, if there is one
 )->tuple[Tensor, Tensor]: # logits (N, classes) and labels (N,), on the CPU
     "What a network says of all images, in evaluation mode; its mode is left as it was."
-    was_training, found, device = network.training, [], next(network.parameters()).device
-    network.eval()
-    with torch.inference_mode():
+    found, device = [], next(network.parameters()).device
+    with evaluating(network), torch.inference_mode():
         for pixels, labels in loader:
             batch = network(normalise(pixels.to(device), images)), labels.to(device)
             found.append([part.cpu() for part in (accelerator.gather_for_metrics(batch) if accelerator else batch)])
-    network.train(was_training)
     logits, labels = (torch.cat(parts) for parts in zip(*found))
     return logits.float(), labels
 
@@ -300,10 +299,9 @@ def write_log(
 )->None: # written whole or not at all
     "The log of a training run, for people and for `plot_log` (ours)."
     import pandas as pd
-    part = path.with_name(f".{path.name}")
+    table = pd.DataFrame([asdict(e) for e in epochs], columns=[f.name for f in fields(Epoch)], index=range(1, len(epochs) + 1))
     try:
-        pd.DataFrame([asdict(e) for e in epochs], columns=[f.name for f in fields(Epoch)], index=range(1, len(epochs) + 1)).to_csv(part, index_label="epoch")
-        os.replace(part, path)
+        with whole_file(path) as part: table.to_csv(part, index_label="epoch")
     except OSError as error: log.warning("%s is not written: %s", path, error)       # as when a spreadsheet holds it on Windows: training goes on
 
 # %% ../nbs/05_evaluation.ipynb #48884cb6
@@ -478,7 +476,7 @@ def train(
     images, valid = (fitted(part, recipe.side) for part in (images, valid))
     network, accelerator = labelled_network(genotype, recipe, len(images.classes), seed), make_accelerator(device, precision)
     if start is not None: begin_with(network, start)
-    with seeded(seed), only_one(folder if accelerator.is_main_process else None):
+    with seeded(seed), only_one(folder if accelerator.is_main_process else None, "training"):
         training = prepare_training(network, images, valid, recipe, seed, accelerator, workers)
         state = run_epochs(training, seed, folder, identity, on_epoch, progress)
     network = accelerator.unwrap_model(training.model, keep_fp32_wrapper=False)
@@ -488,21 +486,6 @@ def train(
     if folder and accelerator.is_main_process: save_trained(done, folder, identity)
     accelerator.wait_for_everyone()
     return done
-
-# %% ../nbs/05_evaluation.ipynb #f8fa13d3
-@contextmanager
-def only_one(
-    folder:Path|None, # made if need be; None: no lock
-)->Iterator[None]: # inside: no other process trains in this folder; raises ValueError where one does
-    "A folder belongs to one training run at a time; a killed one leaves no lock behind (filelock)."
-    if folder is None: yield; return
-    from filelock import FileLock, Timeout
-    folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder / ".lock", timeout=0)
-    try: lock.acquire()
-    except Timeout: raise ValueError(f"another process is training in {folder}") from None
-    try: yield
-    finally: lock.release()
 
 # %% ../nbs/05_evaluation.ipynb #c30444d1
 def labelled_network(

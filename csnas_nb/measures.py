@@ -21,6 +21,8 @@ import torch.nn.functional as F
 from matplotlib.figure import Figure
 from torch import Tensor, nn
 
+from .support.machine import evaluating
+
 # %% ../nbs/04d_measures.ipynb #185f3155
 def error_rate(
     logits:Tensor, # (N, classes)
@@ -218,16 +220,12 @@ def latency(
     repeats:int=3, # of the measurement, each for at least 0.2 seconds; the median counts
 )->Latency: # medians, in evaluation mode
     "How long a network takes to answer, measured by Python's `timeit` (ours)."
-    was_training = network.training
-    network.eval()
     def median(count):
         images = torch.zeros(count, 3, *sides, device=device)
         def answer(): network(images).cpu()                              # a GPU is waited for
-        with torch.inference_mode():
+        with evaluating(network), torch.inference_mode():
             answer()                                                     # the first call prepares what later ones find ready
             timer = timeit.Timer(answer)
             calls, _ = timer.autorange()
             return statistics.median(timer.repeat(repeats, calls)) / calls / count
-    found = Latency(median(1), median(batch_size), batch_size, torch.get_num_threads(), str(device))
-    network.train(was_training)
-    return found
+    return Latency(median(1), median(batch_size), batch_size, torch.get_num_threads(), str(device))

@@ -18,6 +18,7 @@ from .data import ImageSet, Splits, normalise, take
 from .evaluation import predict, train
 from .measures import error_rate
 from .recipes import Recipe
+from .support.machine import evaluating
 
 # %% ../nbs/05b_probes.ipynb #255af45d
 def features(
@@ -26,10 +27,8 @@ def features(
     batch_size:int=256, # images at a time
 )->Tensor: # (N, width), on the CPU
     "What the classifier of a network reads, or would read (ours)."
-    was_training, device = network.training, next(network.parameters()).device
-    network.eval()
-    with torch.inference_mode(): found = [network.maps(normalise(batch.to(device), images)).mean((2, 3)).cpu() for batch in images.images.split(batch_size)]
-    network.train(was_training)
+    device = next(network.parameters()).device
+    with evaluating(network), torch.inference_mode(): found = [network.maps(normalise(batch.to(device), images)).mean((2, 3)).cpu() for batch in images.images.split(batch_size)]
     return torch.cat(found).float()
 
 # %% ../nbs/05b_probes.ipynb #34090317

@@ -6,9 +6,9 @@
 __all__ = ['log', 'Report', 'Objective', 'MAX_REPEATS', 'MAX_INFEASIBLE', 'ORIGIN_COLOURS', 'finished_trials', 'is_feasible',
            'counted_trials', 'close_abandoned', 'propose', 'Outcome', 'remembered', 'tried', 'run_trials',
            'quiet_optuna', 'SearchResult', 'trial_genotype', 'pick', 'best_cells', 'trial_table', 'median_random',
-           'plot_history', 'plot_front', 'search_settings', 'differences', 'versions', 'as_of_now', 'open_study',
-           'whole_database', 'study_storage', 'load_result', 'write_result', 'write_settings', 'read_settings',
-           'write_whole', 'score_objective', 'objective_name', 'counted_size', 'search']
+           'plot_history', 'plot_front', 'search_settings', 'differences', 'as_of_now', 'open_study', 'whole_database',
+           'study_storage', 'load_result', 'write_result', 'write_settings', 'read_settings', 'score_objective',
+           'objective_name', 'counted_size', 'search']
 
 # %% ../nbs/04_search.ipynb #35dfbe65
 import hashlib
@@ -16,13 +16,10 @@ import inspect
 import json
 import logging
 import math
-import os
-import platform
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
-from importlib import metadata
 from itertools import accumulate
 from numbers import Real
 from pathlib import Path
@@ -40,6 +37,8 @@ from .contrastive import QUICK, ScoreConfig, check_fit, config_from_dict, label_
 from .data import ImageSet, unlabelled
 from .proposals import SAMPLERS, Limits, SamplerConfig, SearchOptions, derived_seed, make_pruner, make_sampler
 from .space import SearchSpace, decode, encode, random_params
+from .support.files import only_one, whole_file, write_whole
+from .support.machine import versions
 
 # %% ../nbs/04_search.ipynb #be9cb510
 log = logging.getLogger(__name__)
@@ -404,16 +403,6 @@ def differences(
         elif a != b: found.append(f"{prefix}{key} was {a!r}, not {b!r}")
     return found
 
-def versions() -> dict[str, str]:
-    "What a result was made with."
-    names = ("csnas-nb", "torch", "torchvision", "kornia", "optuna", "numpy", "scikit-learn")
-    installed = {name: metadata.version(name) for name in names if _is_installed(name)}
-    return {"python": platform.python_version(), **installed, "platform": platform.platform(), "threads": str(torch.get_num_threads())}
-
-def _is_installed(name):
-    try: return bool(metadata.version(name))
-    except metadata.PackageNotFoundError: return False
-
 # %% ../nbs/04_search.ipynb #3ebea24e
 def as_of_now(
     settings:dict[str, Any], # of a stored search
@@ -430,25 +419,19 @@ def open_study(
     objectives:int=1, # 2: a Pareto search
 ) -> Iterator[optuna.Study]: # locked until the block ends
     "A study in a run folder, new or continued, that no other process works on (ours)."
-    from filelock import FileLock, Timeout
     directions = ["minimize"] * objectives
     if folder is None:
         yield optuna.create_study(study_name="search", directions=directions); return
     folder = Path(folder)
     if "?" in str(folder): raise ValueError(f"a run folder's path must not hold a question mark: {folder}")
     if folder.exists() and not folder.is_dir(): raise ValueError(f"a run folder is wanted, {folder} is a file")
-    folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder / ".lock")
-    try: lock.acquire(timeout=0)
-    except Timeout as error: raise ValueError(f"another process is searching in {folder}") from error
-    try:
+    with only_one(folder, "searching"):
         with whole_database(folder):
             study = optuna.create_study(study_name="search", storage=study_storage(folder), directions=directions, load_if_exists=True)
         if "settings" not in study.user_attrs: study.set_user_attr("settings", settings)
         if found := differences(as_of_now(study.user_attrs["settings"]), settings):
             raise ValueError(f"{folder} holds another search ({'; '.join(found)}): choose another folder")
         yield study
-    finally: lock.release()
 
 # %% ../nbs/04_search.ipynb #c9d238c0
 @contextmanager
@@ -487,8 +470,7 @@ def write_result(
     pictures = {"cells.png": draw_genotype(result.genotype), "history.png": plot_history(result)}
     if result.front: pictures["front.png"] = plot_front(result)
     for name, figure in pictures.items():
-        figure.savefig(folder / f".{name}", format="png", dpi=150)
-        os.replace(folder / f".{name}", folder / name)
+        with whole_file(folder / name) as part: figure.savefig(part, format="png", dpi=150)
 
 def write_settings(
     settings:dict[str, Any], # of the search, and where its images came from
@@ -506,16 +488,6 @@ def read_settings(
     path = Path(folder) / "settings.json"
     if not path.is_file(): raise FileNotFoundError(f"no search in {folder}: settings.json is missing")
     return json.loads(path.read_text(encoding="utf-8"))
-
-# %% ../nbs/04_search.ipynb #67144f59
-def write_whole(
-    path:Path, # of the file
-    content:bytes, # all of it
-)->None:
-    "A file written whole or not at all: under another name first, then renamed."
-    part = path.with_name(f".{path.name}")
-    part.write_bytes(content)
-    os.replace(part, path)
 
 # %% ../nbs/04_search.ipynb #58a94fd5
 def score_objective(

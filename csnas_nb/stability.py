@@ -21,7 +21,8 @@ from tqdm.auto import tqdm
 from .cells import Genotype
 from .contrastive import ScoreConfig, label_free_score
 from .data import ImageSet, unlabelled
-from .search import SearchResult, as_of_now, trial_genotype, write_whole
+from .search import SearchResult, as_of_now, trial_genotype
+from .support.files import write_whole
 
 # %% ../nbs/04a_stability.ipynb #1f4ac0c5
 @dataclass(frozen=True)
