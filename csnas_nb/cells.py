@@ -522,12 +522,12 @@ class Size:
     auxiliary: int  # parameters of the auxiliary head
 
 @lru_cache(maxsize=10_000)
-def _part_size(make, arguments, channels, height, width):
-    "Parameters, multiply-adds and the sides of the result of a part of a network; parts of one kind are counted once."
+def _count_part(make, arguments, channels, height, width):
+    "Parameters, multiply-adds and shape (C, H, W) of the result of a part of a network; parts of one kind are counted once."
     from torch.utils.flop_counter import FlopCounterMode
     with seeded(0), torch.device("meta"): part, image = make(*arguments).eval(), torch.empty(1, channels, height, width)
-    with FlopCounterMode(display=False) as counter, torch.no_grad(): sides = part(image).shape[-2:]
-    return sum(p.numel() for p in part.parameters()), counter.get_total_flops() // 2, tuple(sides)
+    with FlopCounterMode(display=False) as counter, torch.no_grad(): shape = part(image).shape[1:]
+    return sum(p.numel() for p in part.parameters()), counter.get_total_flops() // 2, tuple(shape)
 
 def _stem_part(channels, stem, k): return make_stem(channels, stem)[k]
 
@@ -544,30 +544,33 @@ def network_size(
     check_network(channels, layers, classes, auxiliary, stem)
     sides = (side, side) if isinstance(side, int) else tuple(side)
     check_side(*sides, layers, stem)
-    parts, plan = [], cell_plan(genotype, channels, layers, stem)
-    def count(make, arguments, channels_in, sides):
-        parts.append(_part_size(make, arguments, channels_in, *sides))
-        return parts[-1][2]
-    older = newer = count(_stem_part, (channels, stem, 0), 3, sides) if stem == "imagenet" else count(make_stem, (channels, stem), 3, sides)
-    if stem == "imagenet": newer = count(_stem_part, (channels, stem, 1), channels, older)
-    for cell in plan: older, newer = newer, _count_cell(count, cell, older, newer)
+    if stem == "imagenet": parts = [_count_part(_stem_part, (channels, stem, 0), 3, *sides)]; parts.append(_count_part(_stem_part, (channels, stem, 1), *parts[0][2]))
+    else: parts = [_count_part(make_stem, (channels, stem), 3, *sides)]
+    plan, older, newer = cell_plan(genotype, channels, layers, stem), parts[0][2][1:], parts[-1][2][1:]
+    for cell in plan:
+        counted, inside = _count_cell(cell, older, newer)
+        parts, older, newer = parts + counted, newer, inside
     widths = [cell["channels"] * len(cell["concat"]) for cell in plan]
-    with seeded(0), torch.device("meta"):
-        head = AuxiliaryHead(widths[reductions(layers)[-1]], classes, stem) if auxiliary else nn.Identity()
-    linear = (widths[-1] + 1) * classes if classes else 0, widths[-1] * (classes or 0)
-    parameters, multiply_adds = (sum(part[k] for part in parts) + linear[k] for k in (0, 1))
-    return Size(parameters, multiply_adds, sum(p.numel() for p in head.parameters()))
+    if classes: parts.append(((widths[-1] + 1) * classes, widths[-1] * classes, (classes,)))
+    head = _head_parameters(widths[reductions(layers)[-1]], classes, stem) if auxiliary else 0
+    return Size(sum(part[0] for part in parts), sum(part[1] for part in parts), head)
 
-def _count_cell(count, cell, older, newer):
-    "Counts the parts of a cell; returns the sides of its output."
+def _count_cell(cell, older, newer):
+    "The parts of a cell, dead nodes included as in published counts, and the sides of its nodes."
     channels, (of_older, of_newer) = cell["channels"], cell["channels_in"]
-    count(FactorizedReduce if cell["older_stride"] == 2 else ReLUConvBN, (of_older, channels), of_older, older)
-    entered = count(ReLUConvBN, (of_newer, channels), of_newer, newer)
+    parts = [_count_part(FactorizedReduce if cell["older_stride"] == 2 else ReLUConvBN, (of_older, channels), of_older, *older),
+             _count_part(ReLUConvBN, (of_newer, channels), of_newer, *newer)]
+    entered = parts[-1][2][1:]
     inside = tuple(-(-side // cell["stride"]) for side in entered)
-    for name, source in cell["edges"]:                                   # published counts include dead nodes
+    for name, source in cell["edges"]:
         check_operation(name)
-        count(OPERATIONS[name], (channels, cell["stride"] if source < 2 else 1), channels, entered if source < 2 else inside)
-    return inside
+        stride, sides = (cell["stride"], entered) if source < 2 else (1, inside)
+        parts.append(_count_part(OPERATIONS[name], (channels, stride), channels, *sides))
+        if parts[-1][2] != (channels, *inside): raise ValueError(f"operation {name!r} at stride {stride} makes a map of {parts[-1][2]} from one of {(channels, *sides)}: {(channels, *inside)} is wanted")
+    return parts, inside
+
+def _head_parameters(channels, classes, stem):
+    with seeded(0), torch.device("meta"): return sum(p.numel() for p in AuxiliaryHead(channels, classes, stem).parameters())
 
 # %% ../nbs/02_cells.ipynb #c58fe448
 def with_edge(
