@@ -62,10 +62,11 @@ def partial_correlation(
 
 # %% ../nbs/03c_check.ipynb #new00010
 def reliability(
-    agreement:float, # correlation of two single seeds, above -1 and at most 1
+    agreement:float, # correlation of two single seeds, above -1 / (seeds - 1) and at most 1
     seeds:int, # how many are averaged, at least 1
-)->float: # of their mean
+)->float: # of their mean; raises ValueError where so many seeds cannot agree so little
     "Correlation of one mean over so many seeds with another such mean (Spearman and Brown, 1910)."
+    if not -1 < agreement * (seeds - 1): raise ValueError(f"{seeds} seeds cannot agree pairwise at {agreement}: more than {-1 / (seeds - 1):.2f} is possible")
     return seeds * agreement / (1 + (seeds - 1) * agreement)
 
 # %% ../nbs/03c_check.ipynb #new00013
