@@ -164,7 +164,7 @@ def check_score(
     images:ImageSet, # unlabelled; labels are dropped
     config:ScoreConfig=QUICK, # the score to check; its `response` is what the orders are made of
     *,
-    cells:int=10, # how many, at least 6: of fewer not even a perfect agreement is more than luck
+    cells:int=10, # how many, at least 6: of fewer the interval of even a perfect agreement holds 0
     seeds:int=2, # scores a cell, at least 2; each holds out other images
     space:SearchSpace=SearchSpace(), # to draw the cells from
     device:str|torch.device="cpu", # where to train
@@ -172,7 +172,7 @@ def check_score(
     name:str="", # of the score, for the bar
 )->ScoreCheck: # raises ValueError for images that do not go with the score
     "Whether a label-free score can be trusted on a set of images, as far as that can be known without labels (ours)."
-    if cells < 6 or seeds < 2: raise ValueError(f"a check needs at least 6 cells and 2 seeds, got {cells} and {seeds}: of fewer cells not even a perfect agreement is more than luck")
+    if cells < 6 or seeds < 2: raise ValueError(f"a check needs at least 6 cells and 2 seeds, got {cells} and {seeds}: of fewer cells the interval of even a perfect agreement holds 0")
     measured = replace(config, response="held_out_error") if config.response == "training_loss" else config
     check_fit(measured, images)
     images, drawn, rows, before = unlabelled(images), random_cells(space, cells), [], []
