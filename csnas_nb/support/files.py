@@ -6,6 +6,7 @@
 __all__ = ['whole_file', 'write_whole', 'only_one']
 
 # %% ../../nbs/support/files.ipynb #6cf38730
+import errno
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,7 +17,7 @@ from pathlib import Path
 def whole_file(
     path:Path|str, # of the file that is wanted
 )->Iterator[Path]: # where to write it; it takes the wanted name when the block ends well, and is removed otherwise
-    "A file that appears whole or not at all: written under another name, brought to the disk, renamed."
+    "A file that appears whole or not at all: written under another name, brought to the disk, renamed; for one writer at a time."
     path = Path(path)
     part = path.with_name(f".{path.name}")
     try:
@@ -27,16 +28,18 @@ def whole_file(
     finally: part.unlink(missing_ok=True)
 
 def _to_disk(folder):
-    "Brings the names in a folder to the disk, where the system can."
+    "Brings the names in a folder to the disk, where system and file system can."
     if os.name != "posix": return
     handle = os.open(folder, os.O_RDONLY)
     try: os.fsync(handle)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP): raise
     finally: os.close(handle)
 
 def write_whole(
     path:Path|str, # of the file
     content:bytes, # all of it
-)->None: # raises OSError, and leaves what was there, where it cannot be written
+)->None: # raises OSError where it cannot be written, and leaves what was there; or, after the rename, where the new name cannot be brought to the disk
     "Bytes as a file that appears whole or not at all."
     with whole_file(path) as part: part.write_bytes(content)
 

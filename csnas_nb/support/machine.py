@@ -19,7 +19,7 @@ from torch import nn
 # %% ../../nbs/support/machine.ipynb #587ddcb2
 def peak_memory(
     device:str|torch.device, # where the work is done
-)->Callable[[], int]: # ask it when the work is done: bytes at the peak since; 0 where the system does not tell
+)->Callable[[], int]: # ask it when the work is done: bytes at the peak since (of the whole process, where the system cannot forget an earlier one); 0 where it does not tell
     "Watches how much memory is taken: on a GPU by PyTorch's tensors, else by the process."
     if torch.device(device).type == "cuda":
         torch.cuda.init()
