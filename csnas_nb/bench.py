@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['BANKS', 'PENALTIES', 'Run', 'Bank', 'write_bank', 'load_bank', 'measure_run', 'Judgement', 'judge',
-           'judge_difference', 'edge_counts', 'Additive', 'fit_additive', 'BankModel', 'model_of']
+           'judge_difference', 'gain_of_best', 'edge_counts', 'Additive', 'fit_additive', 'BankModel', 'model_of']
 
 # %% ../nbs/05d_bench.ipynb #1c36d9bf
 import csv
@@ -137,8 +137,7 @@ class Bank:
         picks = np.random.default_rng(0).integers(0, whole.shape[1], (draws, whole.shape[1]))
         ranks = [_ranks(column[picks]) for column in whole]
         agreement = np.clip(np.mean([_row_correlations(a, b) for a, b in combinations(ranks, 2)], axis=0), 0, 1)
-        k = len(whole)
-        low, high = np.nanquantile(np.sqrt(k * agreement / (1 + (k - 1) * agreement)), (0.025, 0.975))
+        low, high = np.nanquantile([math.sqrt(reliability(value, len(whole))) for value in agreement], (0.025, 0.975))
         return float(low), float(high)
 
     @cached_property
@@ -282,6 +281,22 @@ def judge_difference(
     a, b, truth = (_ranks(column[picks]) for column in columns)
     low, high = np.nanquantile(_row_correlations(a, truth) - _row_correlations(b, truth), (0.025, 0.975))
     return rank_correlation(columns[0], columns[2]) - rank_correlation(columns[1], columns[2]), float(low), float(high)
+
+# %% ../nbs/05d_bench.ipynb #4708941d
+def gain_of_best(
+    good:Sequence[float], # one a cell, high where the cell is said to be good
+    accuracy:Sequence[float], # one a cell
+    count:int, # cells drawn at random, at least 1, at most all
+    picks:np.ndarray|None=None, # (draws, cells), positions: cells drawn with replacement, for an interval; None: the cells as they are
+)->np.ndarray: # (draws,), in the unit of the accuracy
+    "Mean accuracy of the best of some random cells by a number, above that of a random cell (ours)."
+    good, accuracy = np.asarray(good, float), np.asarray(accuracy, float)
+    picks = np.arange(len(good))[None] if picks is None else picks
+    n = picks.shape[1]
+    if not 1 <= count <= n: raise ValueError(f"1 to {n} cells can be drawn from {n}, got {count}")
+    taken = np.array([math.comb(n - i, count - 1) / math.comb(n, count) for i in range(1, n + 1)])
+    ordered = np.take_along_axis(accuracy[picks], np.argsort(-good[picks], axis=1, kind="stable"), 1)
+    return ordered @ taken - ordered.mean(1)
 
 # %% ../nbs/05d_bench.ipynb #ee0d3514
 def edge_counts(
