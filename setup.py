@@ -42,7 +42,7 @@ setup(
     ],
     python_requires=f">={settings['min_python']}",
     packages=find_namespace_packages(include=[package, f'{package}.*'], exclude=['*.__pycache__']), # the folders of the banks hold data only
-    package_data={package: ['py.typed', 'banks/*/*']},
+    package_data={package: ['py.typed', 'bench/banks/*/*']},
     install_requires=settings['requirements'].split(),
     extras_require={'dev': settings['dev_requirements'].split()},
     entry_points={

@@ -12,10 +12,11 @@ import plain
 import torch
 
 from csnas_nb import fast
-from csnas_nb.cells import KNOWN_CELLS, Genotype, Network
-from csnas_nb.losses import nce_loss, ntxent_loss
-from csnas_nb.operations import WIDE_PRIMITIVES
-from csnas_nb.space import SearchSpace, decode, random_params
+from csnas_nb.networks.genotype import Genotype, KNOWN_CELLS
+from csnas_nb.networks.network import Network
+from csnas_nb.scoring.losses import nce_loss, ntxent_loss
+from csnas_nb.networks.operations import WIDE_PRIMITIVES
+from csnas_nb.searching.space import SearchSpace, decode_genotype, random_params
 
 CHANNELS, LAYERS, IMAGES = 4, 5, 3
 SIDES = ((8, 8), (13, 9))
@@ -24,7 +25,7 @@ SIDES = ((8, 8), (13, 9))
 def random_cells(count: int) -> dict[str, Genotype]:
     "Cells of 3 to 5 nodes from all ten primitives, always the same ones."
     spaces = [SearchSpace(nodes=nodes, primitives=WIDE_PRIMITIVES) for nodes in (3, 4, 5)]
-    return {f"random {k}": decode(spaces[k % 3], random_params(spaces[k % 3], seed=k)) for k in range(count)}
+    return {f"random {k}": decode_genotype(spaces[k % 3], random_params(spaces[k % 3], seed=k)) for k in range(count)}
 
 
 def difference(genotype: Genotype, sides: tuple[int, int], kind: torch.dtype, seed: int = 0) -> tuple[float, float]:

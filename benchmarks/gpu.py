@@ -16,8 +16,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from csnas_nb.cells import KNOWN_CELLS, Network
-from csnas_nb.steps import StepConfig, TrainStep
+from csnas_nb.networks.genotype import KNOWN_CELLS
+from csnas_nb.networks.network import Network
+from csnas_nb.support.steps import StepConfig, TrainStep
 
 CHANNELS, LAYERS, SIDE, RATE, EPOCHS = 8, 5, 28, 3e-3, 3
 Step = Callable[[Tensor, Tensor], Tensor]  # images and turns -> loss

@@ -10,7 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torchvision import transforms
 
-from csnas_nb.cells import Genotype, cell_plan
+from csnas_nb.networks.genotype import Genotype
+from csnas_nb.networks.network import cell_plan
 
 
 def relu_conv_bn(channels_in: int, channels_out: int) -> nn.Module:

@@ -24,20 +24,17 @@ from PIL import Image
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from csnas_nb import fast
-from csnas_nb.cells import KNOWN_CELLS, Genotype, Network, network_size, seeded
-from csnas_nb.contrastive import (
-    Deck,
-    PretextModel,
-    ScoreConfig,
-    label_free_score,
-    make_optimiser,
-    make_pretext,
-    make_step,
-    train_epoch,
-)
-from csnas_nb.data import ImageSet, from_arrays, load
-from csnas_nb.losses import nce_loss, ntxent_loss
-from csnas_nb.views import make_views
+from csnas_nb.networks.genotype import Genotype, KNOWN_CELLS
+from csnas_nb.networks.network import Network
+from csnas_nb.networks.size import network_size
+from csnas_nb.support.seeds import seeded
+from csnas_nb.scoring.config import ScoreConfig
+from csnas_nb.scoring.pretraining import Deck, PretextModel, make_pretext, make_pretext_optimiser, make_pretext_step, pretext_epoch
+from csnas_nb.scoring.scorer import label_free_score
+from csnas_nb.images.image_set import ImageSet, from_arrays
+from csnas_nb.images.sources import load_images
+from csnas_nb.scoring.losses import nce_loss, ntxent_loss
+from csnas_nb.scoring.views import make_views
 
 POOLED = [("max_pool_3x3", 0), ("avg_pool_3x3", 1), ("avg_pool_3x3", 0), ("skip_connect", 2),
           ("max_pool_3x3", 1), ("avg_pool_3x3", 2), ("sep_conv_3x3", 0), ("max_pool_3x3", 3)]
@@ -136,14 +133,14 @@ def one_epoch(images: ImageSet, genotype: Genotype, config: ScoreConfig) -> Call
     "One epoch of ours, nothing before or after it."
     model = PretextModel(Network(genotype, config.channels, config.layers), config.width, 0, config.head).train()
     pretext = make_pretext(images, config)
-    optimiser, scheduler = make_optimiser(model, config, 10**6)
-    step, deck = make_step(model, None, optimiser, config), Deck(len(images))
-    return lambda: train_epoch(step, None, pretext, images, deck, scheduler, config)
+    optimiser, scheduler = make_pretext_optimiser(model, config, 10**6)
+    step, deck = make_pretext_step(model, None, optimiser, config), Deck(len(images))
+    return lambda: pretext_epoch(step, None, pretext, images, deck, scheduler, config)
 
 
 def score_rows(repeats: int) -> list[Row]:
     "An epoch of few steps at both sizes, and a whole contrastive score of three epochs on the digits."
-    rows, digits, steps = [], load("digits"), 3
+    rows, digits, steps = [], load_images("digits"), 3
     large = ScoreConfig(channels=32, layers=8, pretext="transform", passes=None, epochs=1, batch_size=32)
     for name, genotype in CELLS.items():
         for size, config, images in ((PAPER_SIZE, large, colour_images(32 * steps, 32)), (QUICK_SIZE, ScoreConfig(pretext="transform", passes=None, epochs=1), digits)):
@@ -158,7 +155,7 @@ def score_rows(repeats: int) -> list[Row]:
 def part_rows(repeats: int) -> list[Row]:
     "Views and losses by themselves."
     rows = []
-    for what, images in (("views, 256 of 32x32", colour_images(256, 32)), ("views, 256 digits", load("digits"))):
+    for what, images in (("views, 256 of 32x32", colour_images(256, 32)), ("views, 256 digits", load_images("digits"))):
         theirs, ours = plain.make_views(images.images.shape[-1], images.grey, images.mirror), make_views(images, "strong")
         chosen, pixels = pictures(images)[:256], images.images[:256].float() / 255
         tensors = images.images[:256, : 1 if images.grey else 3]
@@ -184,9 +181,9 @@ def proposal_rows(repeats: int, trials: int = 100) -> list[Row]:
     "One proposal after 100 trials: a sampler that is kept, against one made anew for each trial, as a search that can be continued needs it."
     import optuna
 
-    from csnas_nb.proposals import SAMPLERS, make_sampler
-    from csnas_nb.search import quiet_optuna
-    from csnas_nb.space import SearchSpace
+    from csnas_nb.searching.proposals import SAMPLERS, make_sampler
+    from csnas_nb.searching.trials import quiet_optuna
+    from csnas_nb.searching.space import SearchSpace
 
     with quiet_optuna():
         space = SearchSpace()
@@ -207,7 +204,7 @@ def proposal_rows(repeats: int, trials: int = 100) -> list[Row]:
 
 def run_many(count: int) -> None:
     "Score one cell several times; print the seconds of each. (What `side_by_side` starts.)"
-    digits = load("digits")
+    digits = load_images("digits")
     label_free_score(CELLS["DARTS_V2"], digits, ScoreConfig(pretext="transform", passes=None, epochs=1))
     print("ready", flush=True)
     sys.stdin.readline()
@@ -254,7 +251,7 @@ def run_steps(keep: bool) -> None:
 
 def run_score(name: str) -> None:
     "Score one cell for an epoch of `quick`; print megabytes at the peak. (What `peaks` starts.)"
-    print(label_free_score(CELLS[name], load("digits"), ScoreConfig(pretext="transform", passes=None, epochs=1)).memory / 2**20)
+    print(label_free_score(CELLS[name], load_images("digits"), ScoreConfig(pretext="transform", passes=None, epochs=1)).memory / 2**20)
 
 
 def peaks() -> dict[str, float]:
@@ -282,7 +279,7 @@ def page_faults(repeats: int = 3) -> dict[str, list[float]]:
 
 def starting(repeats: int = 5) -> dict[str, float]:
     "Median seconds until a new process has imported or answered."
-    commands = {"import torch": ["-c", "import torch"], "import torch, csnas_nb.search": ["-c", "import torch, csnas_nb.search"], "csnas --help": ["-m", "csnas_nb.cli", "--help"]}
+    commands = {"import torch": ["-c", "import torch"], "import torch, csnas_nb.search": ["-c", "import torch, csnas_nb.search"], "csnas --help": ["-m", "csnas_nb.command.cli", "--help"]}
     program = Path(sys.executable).parent / "csnas"
     seconds = {}
     for name, arguments in commands.items():
