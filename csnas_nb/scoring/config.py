@@ -4,15 +4,18 @@
 
 # %% auto #0
 __all__ = ['Loss', 'Response', 'PAPER', 'BANK', 'CONTRASTIVE', 'SIMCLR', 'QUICK', 'STANDARD', 'PRESETS', 'RANKINGS',
-           'ScoreConfig', 'config_from_dict', 'is_count', 'check_config', 'Ranking']
+           'ScoreConfig', 'config_from_dict', 'Ranking']
 
 # %% ../../nbs/03_scoring/04_config.ipynb #2476bf47
 import math
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+
+from annotated_types import Ge, Gt, Le, Lt
 
 from .pretexts import TASKS, Pretext
 from .views import ViewStrength
+from ..support.checks import Count, Positive, Share, check_settings, require
 
 # %% ../../nbs/03_scoring/04_config.ipynb #26f6fc47
 Loss = Literal["infonce", "pirl", "nt_xent"]
@@ -21,30 +24,32 @@ Response = Literal["training_loss", "held_out_loss", "held_out_error", "effectiv
 @dataclass(frozen=True)
 class ScoreConfig:
     "How a cell is scored; the defaults are the `quick` preset."
-    channels: int = 8  # C, of the small network, at least 1
-    layers: int = 5  # L, number of its cells, at least 1
-    passes: int | None = 12_000  # image passes in all, at most, however many images there are, turned copies counted; None: `epochs` times all images
-    epochs: int = 3  # equal parts of the training, at least 1; the response is read off after each
-    batch_size: int = 64  # instances a step, at least 2
+    channels: Count = 8  # C, of the small network
+    layers: Count = 5  # L, number of its cells
+    passes: Count | None = 12_000  # image passes for each cell, however many images there are, turned copies counted; None: `epochs` times all images
+    epochs: Count = 3  # equal parts of the training, after each of which the response is read off; without `passes`: passes over the images
+    batch_size: Annotated[int, Ge(2)] = 64  # instances a step, turned copies counted
     optimiser: Literal["sgd", "adam"] = "adam"  # 'sgd' has momentum 0.9
-    learning_rate: float = 3e-3  # above 0; the highest, where it changes
+    learning_rate: Positive = 3e-3  # the highest, where it changes
     schedule: Literal["constant", "one_cycle"] = "one_cycle"  # 'one_cycle' rises and falls within the run (Smith, 2018)
-    pretext: Pretext = "rotation"  # the question, one of `TASKS`
+    pretext: Pretext = "rotation"  # the task: rotation, permutation (of quarters), transform (contrastive, whole images), jigsaw (contrastive, patches), shifted (turned images are others) or csi (that and rotation)
     loss: Loss = "nt_xent"  # where embeddings are compared: 'nt_xent', or with a memory bank 'infonce' or 'pirl'
     strength: ViewStrength = "strong"  # of the change of the image, where embeddings are compared
-    grid: int = 3  # of a jigsaw: patches a side, 2 to 5
-    views: int = 1  # P, at least 1; from 2 on one of them is the image unchanged; with a bank and whole images only
-    width: int = 128  # D, of the embeddings that are compared, at least 1
-    head: Literal["linear", "mlp"] = "mlp"  # f: features to embedding, at once or through a hidden layer
-    negatives: int | None = 255  # K of a bank loss, at most the number of training images less one; None: 2(batch_size-1), which nt_xent always has
-    temperature: float = 0.5  # τ, above 0
-    balance: float = 0.5  # λ in 0..1: weight of the views' term; with a bank only
-    bank_weight: float = 0.5  # w: share of the past in the memory bank, 0 to below 1
-    response: Response = "training_loss"  # what the search is told, lower is better
+    grid: Annotated[int, Ge(2), Le(5)] = 3  # patches a side of a jigsaw
+    views: Count = 1  # P, that head g reads; from 2 on one of them is the image unchanged; with a bank and whole images only
+    width: Count = 128  # D, of the embeddings that are compared
+    head: Literal["linear", "mlp"] = "mlp"  # f, from features to embedding: at once, or through a hidden layer
+    negatives: Count | None = 255  # K of a bank loss, at most the number of training images less one; None: 2(batch_size-1), which nt_xent always has
+    temperature: Positive = 0.5  # τ, of the loss
+    balance: Share = 0.5  # λ, weight of the views' term of a bank loss
+    bank_weight: Annotated[float, Ge(0), Lt(1)] = 0.5  # w, share of the past in the memory bank
+    response: Response = "training_loss"  # what the search minimises (of the effective rank: its negative)
     precision: Literal["fp32", "bf16"] = "fp32"  # of the training; 'bf16' is of use on a GPU
-    held_out: float = 0.2  # share of the images kept from training where the response is measured on such, above 0, at most 0.5
+    held_out: Annotated[float, Gt(0), Le(0.5)] = 0.2  # share of the images kept from training where the response is measured on such
 
-    def __post_init__(self): check_config(self)
+    def __post_init__(self):
+        check_settings(self)
+        _check_together(self)
 
     @property
     def k(self) -> int:
@@ -68,6 +73,15 @@ class ScoreConfig:
         "Steps in one of the `epochs` parts of the training."
         return max(1, (count if self.passes is None else round(self.passes / self.epochs)) // self.batch_size)
 
+# %% ../../nbs/03_scoring/04_config.ipynb #db6fc821
+def _check_together(config):
+    "ValueError where settings that are fine each by itself make no sense together."
+    bank, whole = config.loss != "nt_xent", config.pretext == "transform"
+    require(config.pretext != "jigsaw" or bank, "pretext", "another with nt_xent, which compares two whole images", config.pretext)
+    require(whole or config.pretext == "jigsaw" or not bank, "loss", f"nt_xent with {config.pretext}, which has no memory bank", config.loss)
+    require(config.batch_size % config.copies == 0, "batch_size", f"a multiple of {config.copies} with {config.pretext}, which makes so many instances of an image", config.batch_size)
+    require(whole and bank or config.views == 1, "views", "1 but for a bank and whole images", config.views)
+
 def config_from_dict(
     settings:dict[str, Any], # by name, as files store them
 )->ScoreConfig: # raises ValueError or TypeError where they are no such settings
@@ -75,38 +89,6 @@ def config_from_dict(
     settings = {"passes": None} | settings
     if settings.get("response") == "retrieval_error": settings["response"] = "held_out_error"
     return ScoreConfig(**settings)
-
-# %% ../../nbs/03_scoring/04_config.ipynb #db6fc821
-def is_count(
-    value:Any, # any
-    least:int=1, # smallest allowed
-)->bool: # False for floats, texts and truth values
-    "Is this a whole number, and not too small? (ours)"
-    return isinstance(value, int) and not isinstance(value, bool) and value >= least
-
-def check_config(
-    config:"ScoreConfig", # any
-)->None: # raises ValueError that names the setting, its value and what is allowed
-    "The ranges of the settings (ours)."
-    choices = {"optimiser": ("sgd", "adam"), "schedule": ("constant", "one_cycle"), "loss": ("infonce", "pirl", "nt_xent"),
-               "pretext": tuple(TASKS), "strength": ("light", "strong"), "head": ("linear", "mlp"), "precision": ("fp32", "bf16"),
-               "response": ("training_loss", "held_out_loss", "held_out_error", "effective_rank", "loss_and_rank")}
-    for name, allowed in choices.items():
-        if getattr(config, name) not in allowed: raise ValueError(f"{name} must be one of {', '.join(allowed)}, got {getattr(config, name)!r}")
-    rules = [
-        (name, is_count(getattr(config, name)), "a whole number above 0") for name in ("channels", "layers", "epochs", "views", "width")] + [
-        (name, math.isfinite(getattr(config, name)) and getattr(config, name) > 0, "above 0 and finite") for name in ("learning_rate", "temperature")] + [
-        ("batch_size", is_count(config.batch_size, 2), "a whole number of at least 2"),
-        ("negatives", config.negatives is None or is_count(config.negatives), "a whole number above 0, or None"),
-        ("balance", 0 <= config.balance <= 1, "in 0..1"), ("bank_weight", 0 <= config.bank_weight < 1, "at least 0 and below 1"),
-        ("grid", is_count(config.grid, 2) and config.grid <= 5, "a whole number in 2..5"), ("held_out", 0 < config.held_out <= 0.5, "above 0 and at most 0.5"),
-        ("passes", config.passes is None or is_count(config.passes), "a whole number above 0, or None"),
-        ("pretext", config.pretext != "jigsaw" or config.loss != "nt_xent", "another with nt_xent, which compares two whole images"),
-        ("loss", config.pretext in ("transform", "jigsaw") or config.loss == "nt_xent", f"nt_xent with {config.pretext}, which has no memory bank"),
-        ("batch_size", config.batch_size % TASKS[config.pretext].copies == 0, f"a multiple of 4 with {config.pretext}, which makes four instances of an image"),
-        ("views", config.pretext == "transform" and config.loss != "nt_xent" or config.views == 1, "1 but for a bank and whole images")]
-    for name, holds, allowed in rules:
-        if not holds: raise ValueError(f"{name} must be {allowed}, got {getattr(config, name)!r}")
 
 # %% ../../nbs/03_scoring/04_config.ipynb #1606df2a
 PAPER = ScoreConfig(channels=32, layers=8, passes=None, epochs=10, batch_size=256, optimiser="sgd", learning_rate=1e-3, schedule="constant", pretext="transform", loss="infonce",

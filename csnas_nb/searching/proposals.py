@@ -9,34 +9,30 @@ __all__ = ['SAMPLERS', 'PRUNERS', 'SamplerConfig', 'make_sampler', 'PrunerConfig
 import math
 import warnings
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
+from annotated_types import Ge, Gt, Le, Lt
 from optuna.pruners import BasePruner, NopPruner, PercentilePruner
 from optuna.samplers import BaseSampler, NSGAIISampler, RandomSampler, TPESampler
 
 from ..networks.genotype import Genotype
 from ..networks.size import Size
-from ..scoring.config import is_count
+from ..support.checks import Count, check_settings
 
 # %% ../../nbs/04_searching/02_proposals.ipynb #caa86a1d
 @dataclass(frozen=True)
 class SamplerConfig:
     "How cells are proposed; the defaults are the `quick` preset."
     kind: Literal["tpe", "random", "nsga2"] = "tpe"  # 'nsga2' is evolutionary: children of the best cells of a generation
-    startup: int = 15  # of TPE: trials before it begins, at least 1; random ones, or those of a warm start
-    gamma: float = 0.2  # of TPE: share of the trials that count as the best, above 0, at most 1
+    startup: Count = 15  # of TPE: trials before it begins; random ones, or those of a warm start
+    gamma: Annotated[float, Gt(0), Le(1)] = 0.2  # of TPE: share of the trials that count as the best
     gamma_of: Literal["n", "sqrt_n"] = "n"  # of TPE: the share of n trials, or of their square root (hyperopt)
-    candidates: int = 24  # of TPE: drawn for each proposal, at least 1
+    candidates: Count = 24  # of TPE: drawn for each proposal
     multivariate: bool = True  # of TPE: model the choices together?
     constant_liar: bool = True  # of TPE: keep away from cells that other workers are scoring now?
-    population: int = 10  # of NSGA-II: cells a generation, at least 2; the first generation is random
+    population: Annotated[int, Ge(2)] = 10  # of NSGA-II: cells a generation; the first generation is random
 
-    def __post_init__(self):
-        for name, holds, allowed in (
-            ("kind", self.kind in ("tpe", "random", "nsga2"), "'tpe', 'random' or 'nsga2'"), ("startup", is_count(self.startup), "a whole number of at least 1"),
-            ("gamma", 0 < self.gamma <= 1, "above 0 and at most 1"), ("candidates", is_count(self.candidates), "a whole number of at least 1"),
-            ("gamma_of", self.gamma_of in ("n", "sqrt_n"), "'n' or 'sqrt_n'"), ("population", is_count(self.population, 2), "a whole number of at least 2")):
-            if not holds: raise ValueError(f"{name} must be {allowed}, got {getattr(self, name)!r}")
+    def __post_init__(self): check_settings(self)
 
     @property
     def random_trials(self) -> int | None:
@@ -100,15 +96,11 @@ def make_sampler(
 class PrunerConfig:
     "When a cell is given up before its last epoch; the default: never."
     kind: Literal["none", "percentile"] = "none"  # 'percentile' compares with earlier trials at the same epoch
-    percentile: float = 50.0  # goes on while among the best so many percent, above 0, below 100
-    startup: int = 10  # trials that must be complete before any is given up, at least 1
-    warmup: int = 1  # epochs that every cell is trained for, at least 1
+    percentile: Annotated[float, Gt(0), Lt(100)] = 50.0  # a cell goes on while among the best so many percent
+    startup: Count = 10  # trials that must be complete before any cell is given up
+    warmup: Count = 1  # epochs that every cell is trained for
 
-    def __post_init__(self):
-        for name, holds, allowed in (
-            ("kind", self.kind in ("none", "percentile"), "'none' or 'percentile'"), ("percentile", 0 < self.percentile < 100, "above 0 and below 100"),
-            ("startup", is_count(self.startup), "a whole number of at least 1"), ("warmup", is_count(self.warmup), "a whole number of at least 1")):
-            if not holds: raise ValueError(f"{name} must be {allowed}, got {getattr(self, name)!r}")
+    def __post_init__(self): check_settings(self)
 
 # %% ../../nbs/04_searching/02_proposals.ipynb #15919062
 PRUNERS = {"none": PrunerConfig(), "median": PrunerConfig("percentile")}
@@ -124,15 +116,12 @@ def make_pruner(
 @dataclass(frozen=True)
 class Limits:
     "What a cell may cost, checked before it is trained; the default: no limit."
-    parameters: int | None = None  # at most, of the network counted, above 0
-    multiply_adds: int | None = None  # at most, for one image, above 0
-    channels: int | None = None  # C of the network counted; None: that of the score
-    layers: int | None = None  # L of the network counted; None: that of the score
+    parameters: Count | None = None  # at most, of the network counted
+    multiply_adds: Count | None = None  # at most, for one image
+    channels: Count | None = None  # C of the network counted; None: that of the score
+    layers: Count | None = None  # L of the network counted; None: that of the score
 
-    def __post_init__(self):
-        for name in ("parameters", "multiply_adds", "channels", "layers"):
-            value = getattr(self, name)
-            if value is not None and not is_count(value): raise ValueError(f"{name} must be a whole number above 0, or None, got {value!r}")
+    def __post_init__(self): check_settings(self)
 
     def excess(
         self,

@@ -97,7 +97,9 @@ _FIELD = re.compile(r"^ +(\w+):.*?# (.*)$", re.MULTILINE)
 @cache
 def setting_comments(
     cls:type, # a dataclass whose settings have comments
-)->Mapping[str, str]: # by name; a setting without a comment is not there
+)->Mapping[str, str]: # by name; a setting without a comment is not there, nor any where the source cannot be had
     "The comments of a dataclass's settings, from its source."
+    try: source = inspect.getsource(cls)
+    except (OSError, TypeError): return {}
     names = setting_types(cls)
-    return {name: comment for name, comment in _FIELD.findall(inspect.getsource(cls)) if name in names}
+    return {name: comment for name, comment in _FIELD.findall(source) if name in names}

@@ -18,6 +18,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
+
+from .checks import Positive, check_settings
 _log = logging.getLogger(__name__)
 
 # %% ../../nbs/12_support/06_steps.ipynb #2bc643f9
@@ -26,14 +28,9 @@ class StepConfig:
     "How a training step is made; the defaults change no number on the CPU (ours)."
     precision: Literal["fp32", "bf16"] = "fp32"  # 'fp32': as PyTorch is set, on newer cards TF32 in convolutions; 'bf16': 16 bits by autocast
     graph: Literal["auto", "never"] = "auto"  # 'auto': one CUDA graph a step where the model is on such a device
-    clip: float | None = None  # largest norm of the gradient, above 0; None: as it comes
+    clip: Positive | None = None  # largest norm of the gradient; None: as it comes
 
-    def __post_init__(self):
-        for name, allowed in (("precision", ("fp32", "bf16")), ("graph", ("auto", "never"))):
-            if getattr(self, name) not in allowed:
-                raise ValueError(f"{name} must be one of {', '.join(allowed)}, got {getattr(self, name)!r}")
-        if self.clip is not None and not self.clip > 0:
-            raise ValueError(f"clip must be above 0, or None, got {self.clip!r}")
+    def __post_init__(self): check_settings(self)
 
 # %% ../../nbs/12_support/06_steps.ipynb #41bc3814
 @contextmanager
