@@ -157,7 +157,7 @@ def write_bank(
     bank:Bank, # any
     folder:Path|str, # made if need be
 )->None: # bank.json, cells.csv, runs.csv
-    "A bank as three small text files (ours)."
+    "A bank as three small text files."
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     write_whole(folder / "bank.json", (_compact(json.dumps({"reference": bank.reference, **bank.about}, indent=1)) + "\n").encode())
@@ -176,7 +176,7 @@ def _written(number): return "" if number is None else f"{number:.9g}"
 def load_bank(
     name:str|Path, # one of `BANKS`, or a folder
 )->Bank: # raises ValueError for an unknown name
-    "A bank of measured cells (ours)."
+    "A bank of measured cells."
     folder = BANKS.get(str(name), Path(name))
     missing = [file for file in ("bank.json", "cells.csv", "runs.csv") if not (folder / file).is_file()]
     if missing: raise ValueError(f"no bank {str(name)!r}, {', '.join(missing)} missing: there are {', '.join(BANKS)}, or a folder with all three files")
@@ -195,7 +195,7 @@ def measure_row(
     images:ImageSet, # unlabelled, for scores
     splits:Splits|None=None, # with labels, for accuracies
 )->dict[str, float]: # the numbers of a row
-    "One run of a cell, as a bank's protocol describes it (ours)."
+    "One run of a cell, as a bank's protocol describes it."
     start, kind = time.perf_counter(), protocol["kind"]
     if kind == "score": found = _score_numbers(config := config_from_dict(protocol["config"]), label_free_score(genotype, images, config, seed=seed))
     elif kind == "labelled": found = _accuracy(genotype, protocol, seed, splits)

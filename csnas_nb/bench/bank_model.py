@@ -23,7 +23,7 @@ from ..networks.genotype import Genotype
 def edge_counts(
     genotype:Genotype, # canonical
 )->Counter[str]: # by kind of cell, operation without its kernel's size, and what it is applied to: 'older', 'newer' input or an inner 'node'; `none` left out
-    "How many edges of each sort the two cells have (ours)."
+    "How many edges of each sort the two cells have."
     return Counter(f"{kind}: {_WITHOUT_SIZE.sub('', operation)} of {('older', 'newer', 'node')[min(place, 2)]}"
                    for kind in ("normal", "reduce") for operation, place in getattr(genotype, kind) if operation != "none")
 
@@ -117,7 +117,7 @@ def model_of(
     low_is_good:bool=True, # False: the score is turned around, since a search looks for the lowest
     world:int=0, # another number, other rests
 )->BankModel: # raises ValueError for a number that the bank has not, and for a bank with one seed
-    "A bank, made answerable for every cell (ours; after NAS-Bench-301)."
+    "A bank, made answerable for every cell (after NAS-Bench-301)."
     if len(bank.by_seed) < 2: raise ValueError(f"the luck of a seed is known from two seeds, the bank {bank.name} has {len(bank.by_seed)} of its reference")
     score, whole = bank.column(protocol, number, seed) * (1 if low_is_good else -1), np.isfinite(bank.by_seed).all(0)
     cells, of_seeds = list(bank.cells.values()), bank.by_seed[:, whole]

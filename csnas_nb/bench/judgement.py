@@ -44,7 +44,7 @@ def judge(
     draws:int=4000, # of cells with replacement, for the intervals
     seed:int=0, # of the draws
 )->Judgement: # raises ValueError for fewer than four cells
-    "A number beside the accuracy of the same cells (ours)."
+    "A number beside the accuracy of the same cells."
     values, accuracy, sizes = (np.asarray(column, float) for column in (values, accuracy, sizes))
     kept, most = ~np.isnan(values) & np.isfinite(accuracy), np.max(accuracy, where=np.isfinite(accuracy), initial=-np.inf)
     good, accuracy, sizes = (-values if low_is_good else values)[kept], accuracy[kept], sizes[kept]
@@ -86,7 +86,7 @@ def gain_of_best(
     count:int, # cells drawn at random, at least 1, at most all
     picks:np.ndarray|None=None, # (draws, cells), positions: cells drawn with replacement, for an interval; None: the cells as they are
 )->np.ndarray: # (draws,), in the unit of the accuracy
-    "Mean accuracy of the best of some random cells by a number, above that of a random cell (ours)."
+    "Mean accuracy of the best of some random cells by a number, above that of a random cell."
     good, accuracy = np.asarray(good, float), np.asarray(accuracy, float)
     picks = np.arange(len(good))[None] if picks is None else picks
     n = picks.shape[1]

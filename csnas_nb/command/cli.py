@@ -60,7 +60,7 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.", r
 def pick_device(
     name:str, # 'auto', or a name that PyTorch knows
 )->str: # a device of this machine
-    "The device to compute on, with 'auto' a GPU if there is one; the allocator is told to keep freed memory (ours)."
+    "The device to compute on, with 'auto' a GPU if there is one; the allocator is told to keep freed memory."
     import torch
     from csnas_nb.support.fast import keep_freed_memory
     keep_freed_memory()
@@ -74,7 +74,7 @@ def emit(
     data:Any, # for programs
     as_json:bool, # which of the two
 )->None: # on standard output
-    "Print a result, as text or as JSON (ours)."
+    "Print a result, as text or as JSON."
     print(json.dumps(data) if as_json else text)
 
 def with_settings(
@@ -82,7 +82,7 @@ def with_settings(
     name:str, # of a preset
     **settings:Any, # None: as in the preset
 )->Any: # raises ValueError that names the presets
-    "A preset with some settings changed (ours)."
+    "A preset with some settings changed."
     from dataclasses import replace
     if name not in presets: raise ValueError(f"no such preset: {name} (there are {', '.join(presets)})")
     return replace(presets[name], **{key: value for key, value in settings.items() if value is not None})
@@ -92,7 +92,7 @@ def load_plugin(
     path:Path|None, # of a Python file; None: nothing to load
     objective:str|None=None, # name of a function in it
 )->Any: # the function, or None; raises ValueError or FileNotFoundError where file or function do not work out
-    "Run a user's own file, which may register operations, and fetch the objective from it (ours)."
+    "Run a user's own file, which may register operations, and fetch the objective from it."
     import importlib.util
     if path is None and objective is not None: raise ValueError(f"--objective {objective} is looked for in a --plugin file: name one")
     if path is None: return None
@@ -110,7 +110,7 @@ def given_cells(
     targets:Sequence[str], # run folders, or cells by name, file or text
     top:int, # how many of each run folder, best first
 )->tuple[Any, ...]: # of Genotype, all different
-    "The cells of a warm start (ours)."
+    "The cells of a warm start."
     from csnas_nb.networks.genotype import as_genotype
     from csnas_nb.searching.results import best_cells
     from csnas_nb.searching.study import load_result
@@ -213,7 +213,7 @@ def chosen_score(
     preset:str, # name of a preset of the score
     **settings:Any, # None: as in the preset
 )->Any: # a ScoreConfig; raises ValueError that names what does not go together
-    "A preset of the score with some settings changed (ours)."
+    "A preset of the score with some settings changed."
     from csnas_nb.scoring.config import PRESETS
     from csnas_nb.scoring.pretexts import TASKS
     config = with_settings(PRESETS, preset, **settings)
@@ -227,7 +227,7 @@ def check_used(
     settings:dict[str, Any], # options by name; None: not given
     needs:dict[str, tuple[bool, str]], # by name: is it of use, and what it needs
 )->None: # raises ValueError that names the option and what it needs
-    "No option is taken that would do nothing (ours)."
+    "No option is taken that would do nothing."
     for name, (used, need) in needs.items():
         if settings.get(name) is not None and not used: raise ValueError(f"--{name.replace('_', '-')} {settings[name]} would do nothing: it needs {need}")
 
@@ -236,7 +236,7 @@ def chosen_space(
     primitives:str|None, # names separated by commas; None: those of DARTS
     encoding:str, # of a cell as choices
 )->Any: # a SearchSpace; raises ValueError for names that are not registered
-    "The search space that options describe (ours)."
+    "The search space that options describe."
     from csnas_nb.searching.space import SearchSpace
     names = {} if primitives is None else {"primitives": tuple(name.strip() for name in primitives.split(",") if name.strip())}
     return SearchSpace(nodes, encoding=encoding, **names)
@@ -246,7 +246,7 @@ def check_budget(
     trials:int, # asked for
     sampler:Any, # a SamplerConfig
 )->None: # raises ValueError where the sampler would never propose
-    "Does the search leave its sampler anything to propose? (ours)"
+    "Does the search leave its sampler anything to propose?"
     if sampler.random_trials is not None and trials <= sampler.random_trials:
         name, option = ("TPE", "--startup") if sampler.kind == "tpe" else ("NSGA-II", "--population")
         raise ValueError(f"--trials {trials} leaves {name} no proposal, its first {sampler.random_trials} trials are random: "
@@ -258,7 +258,7 @@ PROPOSERS = {"tpe": "TPE", "nsga2": "NSGA-II", "given": "warm start"}
 def search_summary(
     result:Any, # a SearchResult
 )->str: # a few lines
-    "What a search found, for people (ours)."
+    "What a search found, for people."
     from csnas_nb.networks.genotype import to_text
     origins = [t.user_attrs["proposed_by"] for t in result.trials]
     repeats = sum("repeat_of" in t.user_attrs for t in result.trials)
@@ -273,13 +273,13 @@ def states(
     result:Any, # a SearchResult
     name:str, # of a state of Optuna's
 )->int: # number of trials
-    "How many trials ended in a state (ours)."
+    "How many trials ended in a state."
     return sum(t.state.name == name for t in result.trials)
 
 def front_table(
     result:Any, # a SearchResult
 )->str: # one line a place
-    "The front of a search, smallest cell first (ours)."
+    "The front of a search, smallest cell first."
     from csnas_nb.searching.results import pick, trial_genotype
     knee = pick(result, "knee").number if result.front else None
     lines = [f"{'place':>5s} {'cell':15s} {'score':>8s} {'multiply-adds':>14s}"]
@@ -291,7 +291,7 @@ def search_json(
     result:Any, # a SearchResult
     run:Path, # its folder
 )->dict[str, Any]: # JSON
-    "What a search found, for programs (ours)."
+    "What a search found, for programs."
     from csnas_nb.networks.genotype import to_json
     from csnas_nb.searching.results import trial_genotype
     front = [{"cell": trial_genotype(t).name, "score": t.values[0], "multiply_adds": t.user_attrs["size"]["multiply_adds"]} for t in result.front]
@@ -341,7 +341,7 @@ def write_check(
     run:Path, # run folder, made if need be
     found:dict[str, Any], # JSON, see `csnas check`
 )->None: # check.json, whole or not at all
-    "Keep a check for the searches of a run folder (ours)."
+    "Keep a check for the searches of a run folder."
     from csnas_nb.support.files import write_whole
     run.mkdir(parents=True, exist_ok=True)
     write_whole(run / "check.json", json.dumps(found, indent=1, allow_nan=False).encode())
@@ -351,7 +351,7 @@ def known_repeatability(
     images:Any, # an ImageSet
     run:Path, # run folder, with or without check.json
 )->tuple[bool, str]: # False: a check advised against it; and one line
-    "What is known of how alike two seeds of a score order cells (ours)."
+    "What is known of how alike two seeds of a score order cells."
     from dataclasses import asdict
     from math import isfinite
     from csnas_nb.scoring.config import PRESETS, RANKINGS
@@ -370,7 +370,7 @@ def zero_cost_number(
     config:Any, # a ScoreConfig: channels and layers
     seed:int, # of the weights
 )->Any: # an objective; raises ValueError where there is no such number
-    "A zero-cost number as an objective, for comparison (ours)."
+    "A zero-cost number as an objective, for comparison."
     from csnas_nb.scoring.zero_cost import ZERO_COST, zero_cost_objective
     if name not in ZERO_COST: raise ValueError(f"--objective {name} is no zero-cost number ({', '.join(ZERO_COST)}): a function of your own needs a --plugin file")
     return zero_cost_objective(name, images, config.channels, config.layers, seed)
@@ -433,13 +433,13 @@ def evaluate_cells(
 
 # %% ../../nbs/09_command/01_command.ipynb #7e55b591
 def is_main_process()->bool: # True where there is only one
-    "Is this the process that prints and writes? (ours)"
+    "Is this the process that prints and writes?"
     return int(os.environ.get("RANK", 0)) == 0
 
 def recipe_settings(
     pairs:Sequence[str], # 'name=value'
 )->dict[str, Any]: # raises ValueError that names the settings there are
-    "Settings of a recipe from text (ours)."
+    "Settings of a recipe from text."
     from dataclasses import fields
     from csnas_nb.evaluating.recipes import Recipe
     kinds, found = {f.name: int if f.name == "side" else f.type for f in fields(Recipe)}, {}
@@ -457,7 +457,7 @@ def evaluation_splits(
     progress:bool, # show a bar while decoding?
     valid:float|None=None, # share of the training images held back; None: a fifth
 )->Any: # Splits
-    "The labelled images to train and test on (ours)."
+    "The labelled images to train and test on."
     from csnas_nb.images.sources import load_splits
     from csnas_nb.images.disk import open_splits
     share = {} if valid is None else {"valid": valid}
@@ -472,7 +472,7 @@ def draw_evaluation(
     splits:Any, # what was trained on
     device:str, # where to compute
 )->None: # confusion.png, training.png, calibration.png, comparison.png, classes.csv, and for images in memory activation_maps.png
-    "The figures of an evaluation (ours)."
+    "The figures of an evaluation."
     from csnas_nb.using.activation_maps import plot_activation_maps
     from csnas_nb.images.image_set import ImageSet
     from csnas_nb.evaluating.batches import resized
@@ -490,7 +490,7 @@ def draw_evaluation(
 def run_folder(
     target:str, # run folder or cell
 )->Path|None: # None: a cell
-    "The run folder that a target names, if it names one (ours)."
+    "The run folder that a target names, if it names one."
     from csnas_nb.networks.genotype import is_written
     return Path(target) if not is_written(target) and Path(target).is_dir() else None
 
@@ -499,7 +499,7 @@ def evaluation_cells(
     against:Sequence[str], # more cells, or 'median-random'
     which:str="best", # of the run folder: 'best', 'knee' or a place on its front
 )->tuple[Path|None, list[tuple[str, Any]]]: # the run folder if it is one; what each cell is, and the cell
-    "The cells that `csnas evaluate` is asked for (ours)."
+    "The cells that `csnas evaluate` is asked for."
     from csnas_nb.networks.genotype import as_genotype
     from csnas_nb.searching.results import median_random
     from csnas_nb.searching.study import load_result
@@ -517,7 +517,7 @@ def picked(
     result:Any, # a SearchResult
     which:str, # 'best', 'knee', or a place on the front in digits
 )->Any: # a Genotype
-    "The cell of a run that is asked for (ours)."
+    "The cell of a run that is asked for."
     from csnas_nb.searching.results import pick, trial_genotype
     return trial_genotype(pick(result, int(which) if which.isdigit() else which))
 
@@ -527,7 +527,7 @@ def evaluation_origin(
     data:str|None, # other images
     **given:Any, # None: as in the run
 )->dict[str, Any]: # arguments of `load_splits`, and the `split` that a run searched on
-    "Which labelled images `csnas evaluate` loads (ours)."
+    "Which labelled images `csnas evaluate` loads."
     from csnas_nb.searching.study import read_settings
     if run is None and data is None: raise ValueError("--data is needed: the target is a cell and not a run folder")
     stored = read_settings(run)["origin"] if run and data is None else {"source": data, "seed": 0}
@@ -540,7 +540,7 @@ def run_score(
     genotype:Any, # a Genotype
     device:str, # where to compute
 )->float|None: # from the run's trials, or scored now in the same way; None where its images cannot be had again
-    "The label-free score of a cell by the settings of a run (ours)."
+    "The label-free score of a cell by the settings of a run."
     from csnas_nb.scoring.config import config_from_dict
     from csnas_nb.scoring.scorer import label_free_score
     from csnas_nb.searching.study import load_result, read_settings
@@ -559,7 +559,7 @@ def run_score(
 def run_images(
     run:Path, # run folder
 )->Any: # an ImageSet without labels; raises ValueError where it cannot be had again as it was
-    "The images that a run searched on (ours)."
+    "The images that a run searched on."
     from csnas_nb.images.sources import load_images
     from csnas_nb.searching.study import read_settings
     settings = read_settings(run)
@@ -577,7 +577,7 @@ def report_key(
     precision:str="no", # of the numbers
     top_k:int|None=None, # of the top-k error
 )->list[Any]: # JSON
-    "What makes two evaluations the same one (ours)."
+    "What makes two evaluations the same one."
     from dataclasses import asdict
     from csnas_nb.networks.genotype import to_json
     from csnas_nb.evaluating.loop import MEASURED_MOST
@@ -586,7 +586,7 @@ def report_key(
 def read_reports(
     folder:Path|None, # run folder or other
 )->list[dict[str, Any]]: # empty where there are none
-    "The reports in a folder's evaluation.json (ours)."
+    "The reports in a folder's evaluation.json."
     path = folder / "evaluation.json" if folder else None
     return json.loads(path.read_text(encoding="utf-8"))["reports"] if path and path.is_file() else []
 
@@ -595,7 +595,7 @@ def write_evaluation(
     folder:Path, # made if need be
     data:dict[str, Any], # from `evaluation_json`
 )->None: # evaluation.json; reports of other questions that it holds are kept
-    "The evaluation so far, beside earlier ones, in its folder (ours)."
+    "The evaluation so far, beside earlier ones, in its folder."
     from csnas_nb.support.files import write_whole
     keys = [report["key"] for report in data["reports"]]
     kept = [report for report in read_reports(folder) if report["key"] not in keys]
@@ -610,7 +610,7 @@ def evaluation_json(
     seen:bool=False, # did the search see the test images?
     options:dict[str, Any]|None=None, # precision and top_k, where they were given
 )->dict[str, Any]: # JSON
-    "An evaluation for programs, with all that is needed to repeat it (ours)."
+    "An evaluation for programs, with all that is needed to repeat it."
     from csnas_nb.evaluating.reports import report_to_dict
     from csnas_nb.support.machine import versions
     reports = [{"role": role, "score": score, "key": report_key(report.genotype, report.recipe, report.seeds, splits, **options or {}), **report_to_dict(report)}
@@ -643,7 +643,7 @@ def rescore_cells(
 def none_if_nan(
     value:float, # any
 )->float|None: # JSON knows no NaN
-    "A number as JSON has it (ours)."
+    "A number as JSON has it."
     return None if value != value else value
 
 # %% ../../nbs/09_command/01_command.ipynb #21255b97
@@ -761,7 +761,7 @@ def compare_cells(
 def compared(
     targets:Sequence[str], # run folders, or cells by name, file or text
 )->list[tuple[str, Any, Any, float|None, Any]]: # name, Genotype, Report or None, score or None, what must agree for errors to be comparable
-    "What `csnas compare` is asked for (ours)."
+    "What `csnas compare` is asked for."
     from csnas_nb.networks.genotype import as_genotype
     from csnas_nb.evaluating.reports import report_from_dict
     folders = {target: read_reports(Path(target)) for target in targets if run_folder(target)}
@@ -783,7 +783,7 @@ def compared(
 def draw_cells(
     cells:Sequence[tuple[str, Any]], # name and Genotype
 )->Any: # a matplotlib figure, closed: a column a cell, normal above, reduction below
-    "Cells side by side (ours)."
+    "Cells side by side."
     import matplotlib.pyplot as plt
     from csnas_nb.networks.drawing import draw_cell
     figure, axes = plt.subplots(2, len(cells), figsize=(8 * len(cells), 8), layout="constrained", squeeze=False)
@@ -814,7 +814,7 @@ def export_network(
 def main(
     arguments:Sequence[str]|None=None, # default: the command line
 )->int: # exit code: 0, 1 for a failure, 2 for bad input, 130 when interrupted
-    "The `csnas` command (ours)."
+    "The `csnas` command."
     logging.basicConfig(format="csnas: %(levelname)s: %(message)s", level=logging.WARNING, force=True)
     arguments = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
     try: code = app(arguments, standalone_mode=False, prog_name="csnas") or 0

@@ -22,7 +22,7 @@ from ..support.seeds import derived_seed
 
 # %% ../../nbs/05_evaluating/03_batches.ipynb #3a5f6599
 class EpochOrder(Sampler):
-    "The order of one epoch's images, as (epoch, position) pairs; set `epoch` before each (ours)."
+    "The order of one epoch's images, as (epoch, position) pairs; set `epoch` before each."
     def __init__(
         self,
         labels:Tensor, # (N,), of the training images
@@ -39,7 +39,7 @@ class EpochOrder(Sampler):
 
 # %% ../../nbs/05_evaluating/03_batches.ipynb #2a74f793
 class Pictures(Dataset):
-    "Batches of labelled images from memory or from files (ours)."
+    "Batches of labelled images from memory or from files."
     def __init__(
         self,
         images:LabelledImages, # any
@@ -66,7 +66,7 @@ def make_loader(
     workers:int=0, # processes that read files; not used for images in memory
     training:bool=False, # leave out a last batch of one image, which batch norm cannot use?
 )->DataLoader: # of (images, labels)
-    "Batches by PyTorch's loader (ours)."
+    "Batches by PyTorch's loader."
     batches = BatchSampler(order, batch_size, drop_last=training and len(order) % batch_size == 1)
     workers = 0 if isinstance(pictures.images, ImageSet) else workers
     return DataLoader(pictures, batch_sampler=batches, collate_fn=_as_they_are, num_workers=workers, persistent_workers=workers > 0,
@@ -77,7 +77,7 @@ def resized(
     images:LabelledImages, # any
     side:int|None, # of the squares that the recipe asks for, in pixels; None: as they are
 )->LabelledImages: # of that side
-    "Images at the size of a recipe (ours)."
+    "Images at the size of a recipe."
     if side is None or images.sides == (side, side): return images
     return replace(images, images=resize(images.images, side)) if isinstance(images, ImageSet) else replace(images, side=side)
 
@@ -86,7 +86,7 @@ def check_trainable(
     valid:LabelledImages, # to choose by
     recipe:Recipe, # side, number of cells, stem
 )->None: # raises ValueError where training would make no sense
-    "Labels on both sides, the same classes, images that are large enough (ours)."
+    "Labels on both sides, the same classes, images that are large enough."
     for part in (images, valid):
         if part.labels is None: raise ValueError(f"{part.name}: training needs labels, this set has none")
     if images.classes != valid.classes: raise ValueError(f"training and validation images have different classes: {images.classes} and {valid.classes}")

@@ -42,7 +42,7 @@ def write_log(
     path:Path, # CSV, a line an epoch
     epochs:Sequence[Epoch], # all so far
 )->None: # written whole or not at all
-    "The log of a training run, for people and for `plot_log` (ours)."
+    "The log of a training run, for people and for `plot_log`."
     import pandas as pd
     table = pd.DataFrame([asdict(e) for e in epochs], columns=[f.name for f in fields(Epoch)], index=range(1, len(epochs) + 1))
     try:
@@ -53,7 +53,7 @@ def write_log(
 def plot_log(
     *logs:Path|str, # log.csv, or the folder that holds it; one curve each
 )->Figure: # closed, so that it is shown once
-    "Loss, validation error and learning rate of training runs, finished or not (ours)."
+    "Loss, validation error and learning rate of training runs, finished or not."
     import matplotlib.pyplot as plt
     import pandas as pd
     paths = [Path(place) / "log.csv" if Path(place).is_dir() else Path(place) for place in logs]
@@ -83,7 +83,7 @@ class Progress:
 def weights_of(
     network:nn.Module, # any
 )->dict[str, Tensor]: # copies, on the CPU
-    "A network's weights as they are now (ours)."
+    "A network's weights as they are now."
     return {name: value.detach().cpu().clone() for name, value in network.state_dict().items()}
 
 # %% ../../nbs/05_evaluating/05_checkpoints.ipynb #4c6a7698
@@ -93,7 +93,7 @@ def write_checkpoint(
     progress:Progress, # so far
     identity:dict[str, Any], # what the run is, from `run_identity`
 )->None: # written whole or not at all
-    "All that the next epoch needs (ours)."
+    "All that the next epoch needs."
     names = {parameter: name for name, parameter in training.network.named_parameters()}
     momenta = {f"momentum.{names[p]}": state["momentum_buffer"] for p, state in training.optimiser.state.items() if state.get("momentum_buffer") is not None}
     weights = {f"network.{name}": value for name, value in weights_of(training.network).items()}
@@ -108,7 +108,7 @@ def read_checkpoint(
     training:Training, # whose weights and momentum to set
     identity:dict[str, Any], # what the run is; the file's must be the same
 )->Progress: # so far; raises ValueError where the file belongs to another run
-    "Puts a training run where it was (ours)."
+    "Puts a training run where it was."
     header, tensors = read_tensors(path, ("identity", "epochs", "best"))
     check_identity(header["identity"], identity, path)
     def part(prefix): return {name.removeprefix(f"{prefix}."): value for name, value in tensors.items() if name.startswith(f"{prefix}.")}
@@ -130,7 +130,7 @@ def run_identity(
     precision:str="no", # of the numbers
     start:nn.Module|None=None, # whose weights it begins with
 )->dict[str, Any]: # JSON
-    "All that makes a training run what it is (ours)."
+    "All that makes a training run what it is."
     digest = None if start is None else hashlib.sha256(b"".join(value.numpy().tobytes() for value in weights_of(start).values())).hexdigest()[:16]
     return {"genotype": json.loads(to_json(genotype)), "recipe": asdict(recipe), "seed": seed, "precision": precision, "averages": f"measured on {MEASURED_MOST} images",
             "images": [[part.fingerprint, *part.mean, *part.std, part.mirror] for part in (images, valid)], "start": digest}
@@ -141,7 +141,7 @@ def check_identity(
     wanted:dict[str, Any], # of this run
     path:Path|str, # of the file, for the message
 )->None: # raises ValueError that says what differs
-    "Is a file that of this run? (ours)"
+    "Is a file that of this run?"
     differs = next((name for name in wanted if found.get(name) != wanted[name]), None)
     if differs is None: return
     old, new = found.get(differs), wanted[differs]

@@ -19,7 +19,9 @@ from torch.optim.swa_utils import update_bn
 from torch.utils.data import DataLoader
 
 from .batches import EpochOrder, Pictures, make_loader
-from .recipes import LabelledImages, Recipe, cutout, learning_rate, make_augmentation, make_loss, make_optimiser
+from csnas_nb.evaluating.recipes import (
+    LabelledImages, Recipe, cutout, learning_rate, make_augmentation, make_loss, make_optimiser,
+)
 from ..images.image_set import ImageSet, normalise, shuffled, to_device
 from ..networks.network import Network
 from ..support.machine import evaluating
@@ -72,7 +74,7 @@ def prepare_training(
     accelerator:Any, # an Accelerator, from `make_accelerator`
     workers:int, # processes that read files
 )->Training: # ready for its first epoch
-    "Everything that a training run needs, on its device (ours)."
+    "Everything that a training run needs, on its device."
     if recipe.batch_size % accelerator.num_processes: raise ValueError(f"batch_size must be a multiple of the {accelerator.num_processes} processes, got {recipe.batch_size}")
     device, order = accelerator.device, EpochOrder(images.labels, recipe, seed)
     here, there = (to_device(part, device) if isinstance(part, ImageSet) else part for part in (images, valid))
@@ -103,7 +105,7 @@ def test_loader(
     processes:int=1, # that share a batch
     workers:int=0, # processes that read files
 )->DataLoader: # of all images, in their order
-    "Batches to be tested on (ours)."
+    "Batches to be tested on."
     return make_loader(Pictures(images), [(0, position) for position in range(len(images))], 256 * processes, workers)
 
 # %% ../../nbs/05_evaluating/04_loop.ipynb #c793ec5d
@@ -157,13 +159,13 @@ def predict(
 
 # %% ../../nbs/05_evaluating/04_loop.ipynb #1afda6f4
 MEASURED_MOST = 1024
-"Training images on which batch norm's averages are measured, at most (ours)."
+"Training images on which batch norm's averages are measured, at most."
 
 def sample_of(
     images:LabelledImages, # to learn from
     workers:int=0, # processes that read files
 )->Tensor: # (n, 3, H, W), uint8, n at most `MEASURED_MOST`; of files the middle parts
-    "The training images that averages are measured on, always the same ones, well mixed (ours)."
+    "The training images that averages are measured on, always the same ones, well mixed."
     order = [(0, position) for position in shuffled(len(images), seed=0)[:MEASURED_MOST].tolist()]
     return torch.cat([pixels for pixels, _ in make_loader(Pictures(images), order, 256, workers)])
 

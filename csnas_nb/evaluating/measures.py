@@ -132,7 +132,7 @@ class Measures:
 def usual_top_k(
     classes:int, # how many there are, at least 2
 )->int: # 1 to 5
-    "The k of a top-k error where none is asked for: 5, or half of the classes where there are fewer than ten (ours)."
+    "The k of a top-k error where none is asked for: 5, or half of the classes where there are fewer than ten."
     return min(5, max(1, classes // 2))
 
 def measure(
@@ -140,7 +140,7 @@ def measure(
     labels:Tensor, # (N,)
     top_k:int|None=None, # at most the number of classes; None: see `usual_top_k`
 )->Measures: # of these images
-    "Everything that logits and labels tell (ours)."
+    "Everything that logits and labels tell."
     logits, labels = logits.cpu().float(), labels.cpu()
     confusion = confusion_matrix(logits.argmax(1), labels, logits.shape[1])
     top_k = usual_top_k(logits.shape[1]) if top_k is None else top_k
@@ -150,7 +150,7 @@ def measure(
 def measures_from_dict(
     data:dict[str, Any], # from `dataclasses.asdict`, perhaps by way of JSON
 )->Measures: # the same
-    "Measures from plain data (ours)."
+    "Measures from plain data."
     parts = Calibration(**{name: tuple(values) for name, values in data["calibration"].items()})
     return Measures(**{**data, "calibration": parts, "confusion": tuple(map(tuple, data["confusion"]))})
 
@@ -159,7 +159,7 @@ def class_table(
     confusion:Any, # (classes, classes): [true][predicted], counts
     classes:Sequence[str], # names, in label order
 )->Any: # pandas table: images, recall, precision, f1 by class; NaN where there is nothing to divide by
-    "The classes one by one (ours)."
+    "The classes one by one."
     import pandas as pd
     counts = np.asarray(confusion)
     with np.errstate(invalid="ignore"):
@@ -172,7 +172,7 @@ def plot_confusion_matrix(
     classes:Sequence[str], # names, in label order
     title:str="", # above it
 )->Figure: # closed, so that it is shown once
-    "Which classes are taken for which, errors coloured; counts written where there are at most 30 classes (ours)."
+    "Which classes are taken for which, errors coloured; counts written where there are at most 30 classes."
     import matplotlib.pyplot as plt
     counts, few = np.asarray(confusion), len(classes) <= 30
     errors = np.ma.masked_array(counts, np.eye(len(counts), dtype=bool))
@@ -219,7 +219,7 @@ def latency(
     device:str|torch.device="cpu", # where to run
     repeats:int=3, # of the measurement, each for at least 0.2 seconds; the median counts
 )->Latency: # medians, in evaluation mode
-    "How long a network takes to answer, measured by Python's `timeit` (ours)."
+    "How long a network takes to answer, measured by Python's `timeit`."
     def median(count):
         images = torch.zeros(count, 3, *sides, device=device)
         def answer(): network(images).cpu()                              # a GPU is waited for

@@ -122,7 +122,7 @@ def epoch_order(
     recipe:Recipe, # balance
     generator:torch.Generator, # to draw from
 )->Tensor: # (N,): positions; with the sampler some come several times and some not at all
-    "In which order an epoch sees the images (ours)."
+    "In which order an epoch sees the images."
     if recipe.balance != "sampler": return torch.randperm(len(labels), generator=generator)
     return torch.multinomial(class_weights(labels, int(labels.max()) + 1)[labels], len(labels), replacement=True, generator=generator)
 

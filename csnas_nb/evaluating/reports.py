@@ -24,7 +24,10 @@ from matplotlib.figure import Figure
 from .batches import resized
 from .checkpoints import CHECKPOINT, NETWORK, run_identity
 from .loop import predict
-from .measures import Latency, Measures, class_table, difference_interval, latency, mean_interval, measure, measures_from_dict, plot_confusion_matrix
+from csnas_nb.evaluating.measures import (
+    Latency, Measures, class_table, difference_interval, latency, mean_interval, measure, measures_from_dict,
+    plot_confusion_matrix,
+)
 from .recipes import RECIPES, Recipe
 from .training import Classifier, few_steps, load_trained, planned_steps, train
 from ..images.image_set import ImageSet, Splits, split_images
@@ -95,14 +98,14 @@ class Report:
 def format_error(
     report:Report, # of one seed or more
 )->str: # '2.23 % ± 0.16'
-    "Test error in per cent, with its spread where there are several seeds (ours)."
+    "Test error in per cent, with its spread where there are several seeds."
     spread = "" if math.isnan(report.spread) else f" ± {100 * report.spread:.2f}"
     return f"{100 * report.error:.2f} %{spread}{' (broke down)' if report.broken else ''}"
 
 def report_to_dict(
     report:Report, # any
 )->dict[str, Any]: # JSON
-    "A report as plain data (ours)."
+    "A report as plain data."
     def plain(x): return None if math.isnan(x) else x
     return {"cell": report.genotype.name, **asdict(report), "valid_errors": [plain(e) for e in report.valid_errors],
             "errors": report.errors, "error": report.error, "spread": plain(report.spread), "interval": report.interval, "broken": report.broken,
@@ -112,7 +115,7 @@ def report_to_dict(
 def report_from_dict(
     data:dict[str, Any], # from `report_to_dict`, perhaps by way of JSON
 )->Report: # the same report; raises ValueError where the data is of another form
-    "A report from plain data (ours)."
+    "A report from plain data."
     data = {"steps": 0, **data}                                                 # reports of before did not say
     if missing := [f.name for f in fields(Report) if f.name not in data]: raise ValueError(f"a report of another version: it has no {', '.join(missing)}")
     known = {f.name: data[f.name] for f in fields(Report)}
@@ -162,7 +165,7 @@ def training_folder(
     seed:int, # of the run
     precision:str="no", # of the numbers
 )->Path: # relative: trained/<cell>-<key>/seed-<seed>
-    "Where a run of an evaluation keeps its files: another recipe or other images, another folder (ours)."
+    "Where a run of an evaluation keeps its files: another recipe or other images, another folder."
     identity = run_identity(genotype, splits.train, splits.valid, recipe, 0, precision)
     key = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:8]
     return Path("trained") / f"{genotype.name}-{key}" / f"seed-{seed}"
@@ -171,14 +174,14 @@ def training_folder(
 def plot_confusion(
     report:Report, # any
 )->Figure: # closed, so that it is shown once
-    "The confusion matrix of a report, errors coloured (ours)."
+    "The confusion matrix of a report, errors coloured."
     return plot_confusion_matrix(report.confusion, report.classes, report.genotype.name)
 
 # %% ../../nbs/05_evaluating/07_reports.ipynb #d43f8cdb
 def comparison_table(
     rows:Sequence[tuple[str, float|None, Report]], # what the cell is, its label-free score if it has one, its report
 )->str: # fixed width, two tables of one line a cell
-    "Cells side by side: score and errors; then size, time and memory (ours)."
+    "Cells side by side: score and errors; then size, time and memory."
     names = [f"{role}: {report.genotype.name}" for role, _, report in rows]
     width, k = max(map(len, ["cell", *names])), max(report.measures[0].top_k for *_, report in rows)
     top = f"{f'top-{k}':>9s}" if k > 1 else ""
@@ -210,7 +213,7 @@ def difference_table(
 def plot_comparison(
     rows:Sequence[tuple[str, float|None, Report]], # as for `comparison_table`; the same classes everywhere
 )->Figure: # closed, so that it is shown once
-    "Test errors against multiply-adds, a dot a seed and the 95 % interval; and the share of each class that is found (ours)."
+    "Test errors against multiply-adds, a dot a seed and the 95 % interval; and the share of each class that is found."
     import matplotlib.pyplot as plt
     from matplotlib.ticker import EngFormatter, NullFormatter
     classes, costs = rows[0][2].classes, [report.size.multiply_adds for *_, report in rows]
@@ -234,7 +237,7 @@ def load_classifier(
     place:Path|str, # network.safetensors, the folder that holds it, or a folder with evaluation.json
     device:str|torch.device="cpu", # where to put it
 )->Classifier: # in evaluation mode; raises FileNotFoundError or ValueError
-    "A network trained with labels, ready to use (ours)."
+    "A network trained with labels, ready to use."
     place = Path(place)
     if place.is_file(): return load_trained(place, device).classifier
     if (place / NETWORK).is_file(): return load_trained(place / NETWORK, device).classifier

@@ -21,8 +21,13 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from .batches import EpochOrder, Pictures, check_trainable, make_loader, resized
-from .checkpoints import CHECKPOINT, LOG, NETWORK, Epoch, Progress, check_identity, read_checkpoint, run_identity, weights_of, write_checkpoint, write_log
-from .loop import Training, labelled_epoch, make_accelerator, measure_averages, predict, predict_all, prepare_training
+from csnas_nb.evaluating.checkpoints import (
+    CHECKPOINT, LOG, NETWORK, Epoch, Progress, check_identity, read_checkpoint, run_identity, weights_of,
+    write_checkpoint, write_log,
+)
+from csnas_nb.evaluating.loop import (
+    Training, labelled_epoch, make_accelerator, measure_averages, predict, predict_all, prepare_training,
+)
 from .measures import balanced_error, confusion_matrix, error_rate
 from .recipes import RECIPES, LabelledImages, Recipe
 from ..images.image_set import ImageSet
@@ -132,7 +137,7 @@ def begin_with(
     network:Network, # whose weights to set; its classifier and auxiliary head stay as they are
     start:Network, # of the same cells, channels and layers
 )->None: # raises ValueError where the two are not alike
-    "Weights taken over from another network, all but the classifier's (ours)."
+    "Weights taken over from another network, all but the classifier's."
     own, other = network.state_dict(), {k: v for k, v in start.state_dict().items() if not k.startswith(("classify.", "auxiliary."))}
     wanted = {k: v.shape for k, v in own.items() if not k.startswith(("classify.", "auxiliary."))}
     if wanted != {k: v.shape for k, v in other.items()}:
@@ -148,7 +153,7 @@ def run_epochs(
     on_epoch:Callable[[int, Epoch], None]|None=None, # called after each epoch
     progress:bool=False, # show a bar?
 )->Progress: # at the end
-    "All epochs that are still to come (ours)."
+    "All epochs that are still to come."
     accelerator, recipe, peak = training.accelerator, training.recipe, peak_memory(training.accelerator.device)
     path = folder / CHECKPOINT if folder else None
     state = read_checkpoint(path, training, identity) if path and path.is_file() else Progress([], -1, weights_of(training.network))
@@ -170,7 +175,7 @@ def one_epoch(
     number:int, # of the epoch, from 0
     on_step:Callable[[int, Tensor], None]|None=None, # for the bar
 )->Epoch|None: # None: training broke down
-    "Train once over the images, measure batch norm's averages, then look at the validation images (ours)."
+    "Train once over the images, measure batch norm's averages, then look at the validation images."
     start = time.perf_counter()
     loss, error = labelled_epoch(training, number, on_step)
     if not math.isfinite(loss): return None
@@ -185,7 +190,7 @@ def one_epoch(
 def same_buffers(
     training:Training, # any
 )->None: # nothing to do where one process works alone
-    "The running averages of the first process for all of them, so that all judge the network that is kept (ours)."
+    "The running averages of the first process for all of them, so that all judge the network that is kept."
     if training.accelerator.num_processes == 1: return
     for buffer in training.network.buffers(): torch.distributed.broadcast(buffer, 0)
 
@@ -194,7 +199,7 @@ def rank_key(
     epoch:Epoch, # any
     recipe:Recipe, # choose_by
 )->tuple[float, float]: # the lower, the better
-    "By what the best epoch is chosen: error or balanced error on the validation split, then loss (ours)."
+    "By what the best epoch is chosen: error or balanced error on the validation split, then loss."
     return epoch.valid_error if recipe.choose_by == "error" else epoch.valid_balanced_error, epoch.valid_loss
 
 # %% ../../nbs/05_evaluating/06_training.ipynb #115d20dd
@@ -229,7 +234,7 @@ def save_trained(
     folder:Path, # made if need be
     identity:dict[str, Any], # of the run
 )->None: # network.safetensors, whole or not at all; the checkpoint is removed
-    "A trained network with all that is needed to use it (ours)."
+    "A trained network with all that is needed to use it."
     folder.mkdir(parents=True, exist_ok=True)
     classifier = trained.classifier
     weights = {name: value for name, value in weights_of(trained.network).items() if not name.startswith("auxiliary.")}
@@ -244,7 +249,7 @@ def load_trained(
     device:str|torch.device="cpu", # where to put it
     identity:dict[str, Any]|None=None, # of the run that it must be of; None: any
 )->Trained: # raises FileNotFoundError or ValueError
-    "What `save_trained` wrote (ours)."
+    "What `save_trained` wrote."
     header, weights = read_tensors(path, ("identity", "epochs", "best", "classifier"))
     if identity is not None: check_identity(header["identity"], identity, path)
     own, recipe = {name: tuple(value) for name, value in header["classifier"].items()}, Recipe(**header["identity"]["recipe"])
@@ -254,20 +259,20 @@ def load_trained(
 
 # %% ../../nbs/05_evaluating/06_training.ipynb #82b2b8c3
 FEW_STEPS = 200
-"Steps of training below which an error says more of the training than of the cell (ours)."
+"Steps of training below which an error says more of the training than of the cell."
 
 def planned_steps(
     images:LabelledImages, # to learn from
     recipe:Recipe, # epochs, batch_size
 )->int: # all epochs together
-    "How many steps a training run has (ours)."
+    "How many steps a training run has."
     return recipe.epochs * len(make_loader(Pictures(images), EpochOrder(images.labels, recipe, 0), recipe.batch_size, training=True))
 
 def few_steps(
     images:LabelledImages, # to learn from
     recipe:Recipe, # epochs, batch_size
 )->str|None: # a sentence for people; None where there are enough
-    "Are fewer than `FEW_STEPS` steps planned, and what helps? (ours)"
+    "Are fewer than `FEW_STEPS` steps planned, and what helps?"
     steps = planned_steps(images, recipe)
     if steps >= FEW_STEPS: return None
     enough = math.ceil(FEW_STEPS * recipe.epochs / max(1, steps))

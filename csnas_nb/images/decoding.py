@@ -29,7 +29,7 @@ SIXTEEN_BIT = ("I;16", "I;16L", "I;16B", "I;16N", "I")
 def to_rgb(
     image:Image.Image, # in any mode but floating point
 )->Image.Image: # mode RGB, 8 bits a channel
-    "Any picture as 8-bit RGB: EXIF rotation applied, 16 bits scaled, transparency composed on white (ours)."
+    "Any picture as 8-bit RGB: EXIF rotation applied, 16 bits scaled, transparency composed on white."
     image = ImageOps.exif_transpose(image)
     if image.mode == "F": raise ValueError("floating-point pixels have no fixed range: store the image with 8 or 16 bits")
     if image.mode in SIXTEEN_BIT: image = scale_16_bit(image)
@@ -41,7 +41,7 @@ def to_rgb(
 def scale_16_bit(
     image:Image.Image, # one channel, values 0..65535
 )->Image.Image: # mode L, values 0..255
-    "A 16-bit picture in 8 bits, its range kept: 65535 becomes 255 (ours)."
+    "A 16-bit picture in 8 bits, its range kept: 65535 becomes 255."
     values = np.asarray(image)
     if values.size and (values.min() < 0 or values.max() > 65535):
         raise ValueError(f"pixel values must lie in 0..65535, got {values.min()}..{values.max()}")
@@ -52,7 +52,7 @@ def decode_image(
     path:Path|str, # an image file
     size:int, # side of the result in pixels
 )->Tensor: # (3, size, size), uint8
-    "One file as a square RGB tensor: middle crop, then resize (ours)."
+    "One file as a square RGB tensor: middle crop, then resize."
     with Image.open(path) as image:
         if image.mode == "RGB": image.draft("RGB", (2 * size, 2 * size))
         picture = ImageOps.fit(to_rgb(image), (size, size), Image.Resampling.BICUBIC)
@@ -65,7 +65,7 @@ def decode_images(
     on_error:Literal["raise", "skip"]="raise", # what a file that will not decode does
     progress:bool=True, # show a bar from 1,000 files on?
 )->tuple[Tensor, Tensor, tuple[str, ...]]: # (N, 3, size, size) uint8; positions kept; names of the files skipped
-    "Many files decoded by threads, in order, with a progress bar when it takes long (ours)."
+    "Many files decoded by threads, in order, with a progress bar when it takes long."
     attempt = partial(_decode_or_none, size=size, on_error=on_error)
     with ThreadPoolExecutor() as pool:
         pictures = list(tqdm(pool.map(attempt, paths), "decoding", len(paths), unit="img", leave=False, disable=not progress or len(paths) < 1000))
@@ -86,7 +86,7 @@ def resize(
     images:Tensor, # (N, 3, H, W), uint8
     size:int|None, # side of the result in pixels; None: as they are
 )->Tensor: # (N, 3, size, size), uint8
-    "Images resized all at once, antialiased (ours)."
+    "Images resized all at once, antialiased."
     if size is None or images.shape[-2:] == (size, size): return images
     from torchvision.transforms.v2.functional import resize as tv_resize
     return tv_resize(images, [size, size], antialias=True)

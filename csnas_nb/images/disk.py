@@ -29,7 +29,7 @@ IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 @dataclass(frozen=True, eq=False)
 class DiskImages:
-    "Labelled image files, decoded when they are needed (ours)."
+    "Labelled image files, decoded when they are needed."
     files: tuple[Path, ...] = field(repr=False)
     labels: Tensor = field(repr=False)  # (N,), int64 in 0..len(classes)-1
     classes: tuple[str, ...]  # class names, in label order
@@ -87,7 +87,7 @@ def read_square(
     area:float=1.0, # below 1: a random part, at least this share; 1: the middle
     seed:int=0, # of the random part
 )->Tensor: # (3, side, side), uint8
-    "One image, read from its file (ours)."
+    "One image, read from its file."
     try:
         with Image.open(images.files[index]) as image:
             if image.mode == "RGB": image.draft("RGB", (2 * images.side, 2 * images.side))       # JPEG: decoded at a fraction of its size
@@ -101,7 +101,7 @@ def from_image_folder(
     side:int, # of the square that every image becomes, in pixels
     name:str="files", # for titles
 )->DiskImages: # the same files and labels
-    "Images of torchvision's `ImageFolder` (ours)."
+    "Images of torchvision's `ImageFolder`."
     files, labels = zip(*folder.samples)
     classes = tuple(c if isinstance(c, str) else c[0] for c in folder.classes)
     return DiskImages(tuple(map(Path, files)), torch.tensor(labels), classes, side, name=name)
@@ -110,7 +110,7 @@ def select_files(
     images:DiskImages, # any
     indices:Tensor, # int64 positions
 )->DiskImages: # the chosen images with their labels
-    "A part of a set of image files (ours)."
+    "A part of a set of image files."
     return replace(images, files=tuple(images.files[i] for i in indices.tolist()), labels=images.labels[indices])
 
 # %% ../../nbs/01_images/05_disk.ipynb #2f285d5c
@@ -121,7 +121,7 @@ def open_splits(
     valid:float=0.2, # share of the training images held back for choosing, above 0 and below 1; ignored where the source brings validation images
     seed:int=0, # of the share held back
 )->Splits: # three disjoint sets of files; nothing is decoded
-    "Image files with labels, as training takes them: train, valid, test (ours)."
+    "Image files with labels, as training takes them: train, valid, test."
     if not 0 < valid < 1: raise ValueError(f"valid must be above 0 and below 1, got {valid}")
     entries = catalogue(source, labelled=True)
     if not entries.files: raise ValueError(f"{source} is held in memory and has no files: use load_splits")
@@ -137,7 +137,7 @@ def write_gradients(
     side:int=96, # height in pixels; the width is a quarter more
     seed:int=0, # of the pictures
 )->None: # JPEG files
-    "Made-up photographs to try a layout or a recipe on: colour gradients with noise (ours)."
+    "Made-up photographs to try a layout or a recipe on: colour gradients with noise."
     random = np.random.default_rng(seed)
     slope = np.linspace(0, 1, side)[:, None, None] * np.ones((1, side + side // 4, 1))
     for name in classes:

@@ -32,14 +32,14 @@ TEST_SHARE = 0.2
 def image_files(
     folder:Path, # searched at any depth
 )->list[Path]: # sorted; hidden files and files in hidden folders are left out
-    "The image files in a folder (ours)."
+    "The image files in a folder."
     def hidden(path): return any(part.startswith(".") for part in path.relative_to(folder).parts)
     return sorted(p for p in folder.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES and p.is_file() and not hidden(p))
 
 # %% ../../nbs/01_images/03_folders.ipynb #e17f5c02
 @dataclass(frozen=True)
 class Catalogue:
-    "What a source holds, before any pixel is read (ours)."
+    "What a source holds, before any pixel is read."
     name: str  # for titles
     train: Tensor  # positions of the training images
     test: Tensor  # positions of the test images
@@ -66,7 +66,7 @@ def folder_catalogue(
     on_error:Literal["raise", "skip"]="raise", # what a file that will not decode does
     progress:bool=True, # show a bar while decoding many files?
 )->Catalogue: # nothing is decoded yet
-    "The catalogue of a folder of images (ours)."
+    "The catalogue of a folder of images."
     if not folder.is_dir(): raise FileNotFoundError(f"no such folder: {folder}")
     files = image_files(folder)
     if not files: raise FileNotFoundError(f"no images in {folder} (looked for {' '.join(IMAGE_SUFFIXES)} at any depth)")
@@ -100,7 +100,7 @@ def _own_splits(files, folder, trains, tests):
 def seeded_test_split(
     count:int, # number of images, at least 2
 )->tuple[Tensor, Tensor]: # positions for training and for testing, sorted
-    "The split of a source that brings none: a fifth for testing, always the same (ours)."
+    "The split of a source that brings none: a fifth for testing, always the same."
     if count < 2: return torch.arange(count), torch.arange(0)
     parts = cut(count, (1 - TEST_SHARE, TEST_SHARE)) if count >= 5 else (torch.arange(count - 1), torch.arange(count - 1, count))
     return parts[0], parts[1]

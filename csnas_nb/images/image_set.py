@@ -21,7 +21,7 @@ from torch import Tensor
 # %% ../../nbs/01_images/01_image_set.ipynb #016da077
 @dataclass(frozen=True, eq=False)
 class ImageSet:
-    "Images in memory, decoded once: what every later step takes (ours)."
+    "Images in memory, decoded once: what every later step takes."
     images: Tensor  # (N, 3, H, W), uint8
     labels: Tensor | None = field(default=None, repr=False)  # (N,), int64 in 0..len(classes)-1; None: unlabelled
     classes: tuple[str, ...] = ()  # class names, in label order
@@ -66,7 +66,7 @@ class ImageSet:
 def check_images(
     images:Tensor, # anything
 )->None: # raises ValueError unless (N, 3, H, W), uint8, N >= 1
-    "The promise that an `ImageSet` makes about its pixels (ours)."
+    "The promise that an `ImageSet` makes about its pixels."
     if images.dtype != torch.uint8: raise ValueError(f"images must be uint8 (0..255), got {images.dtype}")
     if images.ndim != 4 or images.shape[1] != 3 or 0 in images.shape:
         raise ValueError(f"images must have shape (N, 3, H, W) with N, H, W >= 1, got {tuple(images.shape)}")
@@ -75,7 +75,7 @@ def check_statistics(
     mean:Sequence[float], # of each channel
     std:Sequence[float], # of each channel
 )->None: # raises ValueError unless three numbers each, every deviation above 0
-    "The promise that an `ImageSet` makes about its mean and deviation (ours)."
+    "The promise that an `ImageSet` makes about its mean and deviation."
     if len(mean) != 3 or len(std) != 3 or min(std) <= 0:
         raise ValueError(f"mean and std must be three numbers each, every std above 0, got {tuple(mean)} and {tuple(std)}")
 
@@ -84,7 +84,7 @@ def check_labels(
     count:int, # number of images
     classes:int, # number of class names
 )->None: # raises ValueError unless (count,), int64, every value in 0..classes-1
-    "The promise that an `ImageSet` makes about its labels (ours)."
+    "The promise that an `ImageSet` makes about its labels."
     if labels.dtype != torch.int64 or labels.shape != (count,):
         raise ValueError(f"labels must be {count} int64 values, got {labels.dtype} of shape {tuple(labels.shape)}")
     if labels.min() < 0 or labels.max() >= classes:
@@ -95,21 +95,21 @@ def take(
     images:ImageSet, # any set
     indices:Tensor, # int64 positions, or a boolean mask
 )->ImageSet: # the chosen images with their labels; mean and std stay those of the whole
-    "A part of an image set (ours)."
+    "A part of an image set."
     labels = None if images.labels is None else images.labels[indices]
     return replace(images, images=images.images[indices], labels=labels, origin={})
 
 def unlabelled(
     images:ImageSet, # any set
 )->ImageSet: # the same pixels, labels and class names gone
-    "An image set as the search sees it (ours)."
+    "An image set as the search sees it."
     return replace(images, labels=None, classes=())
 
 def to_device(
     images:ImageSet, # any set
     device:str|torch.device, # where it should live: 'cpu', 'cuda', ...
 )->ImageSet: # the same set there
-    "An image set moved to a device, labels included (ours)."
+    "An image set moved to a device, labels included."
     labels = None if images.labels is None else images.labels.to(device)
     return replace(images, images=images.images.to(device), labels=labels)
 
@@ -118,7 +118,7 @@ def normalise(
     batch:Tensor, # (B, 3, H, W): uint8, or float already scaled to 0..1
     images:ImageSet, # whose mean and std to use
 )->Tensor: # (B, 3, H, W), float32, each channel of the training images with mean 0 and deviation 1
-    "A batch as networks take it (ours)."
+    "A batch as networks take it."
     batch = batch.float() / 255 if batch.dtype == torch.uint8 else batch
     mean, std = (torch.tensor(v, device=batch.device).view(1, -1, 1, 1) for v in (images.mean, images.std))
     return (batch - mean) / std
@@ -127,7 +127,7 @@ def normalise(
 def channel_statistics(
     images:Tensor, # (N, 3, H, W), uint8
 )->tuple[tuple[float, ...], tuple[float, ...]]: # mean and standard deviation of each channel, scaled to 0..1
-    "Mean and deviation by channel, computed from a count of each byte value, so that no float copy is made (ours)."
+    "Mean and deviation by channel, computed from a count of each byte value, so that no float copy is made."
     values = torch.arange(256, dtype=torch.float64) / 255
     counts = torch.stack([torch.bincount(c.flatten().cpu(), minlength=256) for c in images.unbind(1)]).double()
     share = counts / counts.sum(1, keepdim=True)
@@ -143,7 +143,7 @@ def from_arrays(
     name:str="images", # for titles and file names
     mirror:bool=True, # is a mirror image as good an image?
 )->ImageSet: # a set with its mean and deviation measured
-    "An image set from arrays in memory (ours)."
+    "An image set from arrays in memory."
     images = torch.from_numpy(np.array(images)) if isinstance(images, np.ndarray) else images
     if images.ndim == 3: images = images[:, None]
     if images.ndim == 4 and images.shape[1] == 1: images = images.expand(-1, 3, -1, -1)
@@ -158,7 +158,7 @@ def from_arrays(
 
 # %% ../../nbs/01_images/01_image_set.ipynb #44504a78
 class Splits(NamedTuple):
-    "Three disjoint image sets with labels: learn from `train`, choose on `valid`, report on `test` (ours)."
+    "Three disjoint image sets with labels: learn from `train`, choose on `valid`, report on `test`."
     train: ImageSet
     valid: ImageSet
     test: ImageSet
@@ -167,7 +167,7 @@ def shuffled(
     count:int, # number of things
     seed:int, # same seed, same order, on every machine
 )->Tensor: # (count,), int64: a permutation
-    "The order in which splits and limits pick images (ours)."
+    "The order in which splits and limits pick images."
     return torch.randperm(count, generator=torch.Generator().manual_seed(seed))
 
 def cut(
@@ -175,7 +175,7 @@ def cut(
     fractions:Sequence[float], # share of each part, each above 0, sum at most 1
     seed:int=0, # of the shuffle
 )->list[Tensor]: # one sorted index tensor a part; no index is in two of them
-    "Seeded disjoint parts of `range(count)` (ours)."
+    "Seeded disjoint parts of `range(count)`."
     if min(fractions) <= 0 or sum(fractions) > 1 + 1e-9:
         raise ValueError(f"fractions must be above 0 and sum to at most 1, got {list(fractions)}")
     edges = np.cumsum([0, *fractions])
@@ -190,7 +190,7 @@ def split_images(
     fractions:Sequence[float]=(0.6, 0.2, 0.2), # train, valid, test
     seed:int=0, # of the shuffle
 )->Splits: # three disjoint sets; mean and deviation measured on train alone
-    "A labelled set cut in three by a seed, for data that brings no test split of its own (ours)."
+    "A labelled set cut in three by a seed, for data that brings no test split of its own."
     if images.labels is None: raise ValueError(f"{images.name}: a split for training needs labels, this set has none")
     train, valid, test = (take(images, part) for part in cut(len(images), fractions, seed))
     mean, std = channel_statistics(train.images)

@@ -43,7 +43,7 @@ def array_catalogue(
     test:Tensor, # positions of the test images
     mirror:bool=True, # is a mirror image as good an image?
 )->Catalogue: # reading is choosing, and resizing where asked
-    "The catalogue of a data set that is in memory already (ours)."
+    "The catalogue of a data set that is in memory already."
     def read(positions, size):
         chosen = images[positions]
         chosen = chosen[:, None].expand(-1, 3, -1, -1) if chosen.ndim == 3 else chosen
@@ -60,7 +60,7 @@ def data_roots(
     name:str, # of the data set
     root:Path|str|None=None, # a folder to look in first
 )->list[Path]: # in the order in which they are searched; the last is where downloads go
-    "The folders that may hold a data set (ours)."
+    "The folders that may hold a data set."
     packaged = DEBIAN_FOLDER if name == "fashion_mnist" else None
     places = [root, os.environ.get(DATA_VARIABLE), packaged, user_cache_dir("csnas_nb")]
     return [Path(p) for p in places if p]
@@ -107,7 +107,7 @@ def find_or_download(
     find:Callable, # takes a folder, returns what it found there or None
     torchvision_name:str, # class in `torchvision.datasets` that downloads it
 )->Any: # what `find` returned for the first folder that has the data
-    "Data looked for in every root, downloaded to the last of them where it is nowhere (ours)."
+    "Data looked for in every root, downloaded to the last of them where it is nowhere."
     roots = data_roots(name, root)
     for place in roots:
         if (found := find(place)) is not None: return found
@@ -147,7 +147,7 @@ def catalogue(
     on_error:Literal["raise", "skip"]="raise", # what a file that will not decode does
     progress:bool=True, # show a bar while decoding many files?
 )->Catalogue: # what the source holds
-    "The catalogue of a data set or folder (ours)."
+    "The catalogue of a data set or folder."
     if on_error not in ("raise", "skip"): raise ValueError(f"on_error must be 'raise' or 'skip', got {on_error!r}")
     if root is not None and not Path(root).is_dir(): raise FileNotFoundError(f"no such folder: {root}")
     if source == "digits": return digits_catalogue()
@@ -189,7 +189,7 @@ def load_images(
     on_error:Literal["raise", "skip"]="raise", # what a file that will not decode does
     progress:bool=True, # show a bar while decoding many files?
 )->ImageSet: # in memory, uint8; mean and deviation measured on the training split, or on all images with split='all'
-    "Images of a data set or folder, decoded once (ours)."
+    "Images of a data set or folder, decoded once."
     _check_size(size)
     entries = catalogue(source, labelled, root, on_error, progress)
     images = _read(entries, _limited(entries.positions(split), limit, seed), size)
@@ -213,7 +213,7 @@ def load_splits(
     on_error:Literal["raise", "skip"]="raise", # what a file that will not decode does
     progress:bool=True, # show a bar while decoding many files?
 )->Splits: # three disjoint labelled sets, normalised alike
-    "Images with labels, as `evaluate` takes them: train, valid, test (ours)."
+    "Images with labels, as `evaluate` takes them: train, valid, test."
     _check_size(size)
     if not 0 < valid < 1: raise ValueError(f"valid must be above 0 and below 1, got {valid}")
     entries = catalogue(source, True, root, on_error, progress)

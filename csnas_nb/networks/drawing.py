@@ -20,7 +20,7 @@ def draw_cell(
     axis:Axes, # of matplotlib, to draw on
     title:str="", # above it
 )->None:
-    "One cell as a graph, inputs at the left, output at the right (ours)."
+    "One cell as a graph, inputs at the left, output at the right."
     place = _cell_layout(edges, concat)
     for node in range(2, len(edges) // 2 + 2):
         pair = edges[2 * node - 4:2 * node - 2]
@@ -74,7 +74,7 @@ def draw_genotype(
     title:str="", # above both cells
     wide:bool=False, # side by side instead of one above the other
 )->Figure: # closed, so that it is shown once
-    "Both cells of a genotype as a matplotlib figure (ours)."
+    "Both cells of a genotype as a matplotlib figure."
     import matplotlib.pyplot as plt
     nodes = max(len(genotype.normal), len(genotype.reduce)) // 2
     figure, axes = plt.subplots(*((1, 2) if wide else (2, 1)), figsize=(12, 1 + 0.75 * nodes) if wide else (9, 9), layout="constrained")

@@ -23,7 +23,7 @@ def with_edge(
     position:int, # of the edge in that cell's list, from 0
     edge:Edge, # what takes its place
 )->Genotype: # a new one; raises ValueError where the edge is not legal there
-    "A genotype with one edge changed (ours)."
+    "A genotype with one edge changed."
     edges = [*getattr(genotype, kind)]
     edges[position] = edge
     return Genotype(**{f.name: getattr(genotype, f.name) for f in fields(genotype)} | {kind: edges})
@@ -33,14 +33,14 @@ def dead_nodes(
     edges:Sequence[Edge], # two a node, node by node
     concat:Sequence[int], # nodes of the output
 )->list[int]: # sorted
-    "The intermediate nodes that the output does not depend on (ours)."
+    "The intermediate nodes that the output does not depend on."
     return sorted({*range(2, len(edges) // 2 + 2)} - live_nodes(edges, concat))
 
 def in_words(
     genotype:Genotype, # any
     size:Size, # of the network made of it
 )->str: # three lines
-    "Name, digest, size and dead nodes of a genotype (ours)."
+    "Name, digest, size and dead nodes of a genotype."
     dead = {kind: dead_nodes(getattr(genotype, kind), getattr(genotype, f"{kind}_concat")) for kind in ("normal", "reduce")}
     listed = ", ".join(f"{kind} cell: {' '.join(map(str, nodes)) or 'none'}" for kind, nodes in dead.items())
     return f"{genotype.name} (digest {genotype.digest})\n{size.parameters:,} parameters, {size.multiply_adds:,} multiply-adds\ndead nodes: {listed}"
@@ -50,7 +50,7 @@ def picture_of(
     genotype:Genotype, # any
     words:str, # above the drawing
 )->bytes: # PNG
-    "Both cells and some lines of text as a small picture (ours)."
+    "Both cells and some lines of text as a small picture."
     from io import BytesIO
     from PIL import Image
     drawn, small, figure = BytesIO(), BytesIO(), draw_genotype(genotype, wide=True)
@@ -61,7 +61,7 @@ def picture_of(
 
 def is_live(
 )->bool: # False without ipywidgets, and where no notebook program runs this Python
-    "Can menus be shown here? (ours)"
+    "Can menus be shown here?"
     from importlib.util import find_spec
     if find_spec("ipywidgets") is None: return False
     from IPython import get_ipython
@@ -69,7 +69,7 @@ def is_live(
 
 # %% ../../nbs/02_networks/06_explorer.ipynb #2b927ba9
 class Explorer:
-    "A genotype to change edge by edge: menus in a live notebook, a picture elsewhere (ours)."
+    "A genotype to change edge by edge: menus in a live notebook, a picture elsewhere."
     def __init__(
         self,
         genotype:Genotype, # to begin with
@@ -116,7 +116,7 @@ def explore(
     side:int=32, # of the image, in pixels
     stem:str="cifar", # one of `STEMS`
 )->Explorer: # its attribute `genotype` is what was chosen
-    "A genotype with its drawing and its numbers, to be changed by hand (ours)."
+    "A genotype with its drawing and its numbers, to be changed by hand."
     return Explorer(as_genotype(genotype), channels=channels, layers=layers, classes=classes, side=side, stem=stem)
 
 # %% ../../nbs/02_networks/06_explorer.ipynb #b15a9803

@@ -76,7 +76,7 @@ def check_cell(
 def to_json(
     genotype:Genotype, # any
 )->str: # one line
-    "A genotype as JSON, the form that this project's files hold (ours)."
+    "A genotype as JSON, the form that this project's files hold."
     return json.dumps({f.name: getattr(genotype, f.name) for f in fields(genotype)})
 
 def to_text(
@@ -89,7 +89,7 @@ def to_text(
 def from_json(
     text:str, # what `to_json` wrote
 )->Genotype: # raises ValueError where the text is something else
-    "A genotype from JSON (ours)."
+    "A genotype from JSON."
     try: parts = json.loads(text)
     except json.JSONDecodeError as error: raise ValueError(f"not JSON: {error}") from error
     return _from_parts(parts if isinstance(parts, dict) else {})
@@ -149,13 +149,13 @@ KNOWN_CELLS = {
 def is_written(
     text:str, # a name, a path, or a cell in either written form
 )->bool: # without looking at the disk
-    "Is this a cell in JSON or in DARTS' form, and not a name or a path? (ours)"
+    "Is this a cell in JSON or in DARTS' form, and not a name or a path?"
     return text.lstrip().startswith("{") or "Genotype(" in text
 
 def as_genotype(
     cell:"Genotype | str | Path", # a genotype, a name in `KNOWN_CELLS`, JSON, DARTS' form, or a file holding either
 )->Genotype: # raises ValueError where it is none of these
-    "A cell, however it is given (ours)."
+    "A cell, however it is given."
     if isinstance(cell, Genotype): return cell
     if str(cell) in KNOWN_CELLS: return KNOWN_CELLS[str(cell)]
     text = str(cell).strip()
@@ -169,7 +169,7 @@ def canonical_cell(
     edges:Sequence[Edge], # two a node, node by node
     concat:Sequence[int], # nodes of the output
 )->tuple[tuple[Edge, ...], tuple[int, ...]]: # edges and concat, the same for all writings of one cell
-    "The lexicographically smallest writing of a cell, dead nodes left out (ours)."
+    "The lexicographically smallest writing of a cell, dead nodes left out."
     pairs = {k + 2: edges[2 * k:2 * k + 2] for k in range(len(edges) // 2)}
     alive = live_nodes(edges, concat)
     rows = _smallest_rows({n: pairs[n] for n in alive}, set(concat), {0: 0, 1: 1})
@@ -180,7 +180,7 @@ def live_nodes(
     edges:Sequence[Edge], # two a node, node by node
     concat:Sequence[int], # nodes of the output
 )->set[int]: # numbers of the intermediate nodes
-    "The intermediate nodes that the output depends on (ours)."
+    "The intermediate nodes that the output depends on."
     alive, waiting = set(), list(concat)
     while waiting:
         node = waiting.pop()

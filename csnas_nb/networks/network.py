@@ -20,7 +20,7 @@ from ..support.seeds import seeded
 
 # %% ../../nbs/02_networks/04_network.ipynb #aa9cdd2b
 class Node:
-    "A map and its ReLU, which is computed once however many operations ask for it (ours)."
+    "A map and its ReLU, which is computed once however many operations ask for it."
     def __init__(
         self,
         map:Tensor, # (N, C, H, W)
@@ -90,7 +90,7 @@ def halvings(
     layers:int, # number of cells
     stem:str="cifar", # one of `STEMS`
 )->int: # at least 1
-    "How often a network halves its images: in the stem, and once a reduction cell (ours)."
+    "How often a network halves its images: in the stem, and once a reduction cell."
     if stem not in STEMS: raise ValueError(f"stem must be one of {', '.join(STEMS)}, got {stem!r}")
     return STEMS[stem] + len(reductions(layers))
 
@@ -98,7 +98,7 @@ def smallest_side(
     layers:int, # number of cells
     stem:str="cifar", # one of `STEMS`
 )->int: # in pixels
-    "The smallest image that a network can halve as often as it does (ours)."
+    "The smallest image that a network can halve as often as it does."
     return 2 ** halvings(layers, stem)
 
 def check_side(
@@ -107,7 +107,7 @@ def check_side(
     layers:int, # number of cells
     stem:str="cifar", # one of `STEMS`
 )->None: # raises ValueError where an image is too small
-    "Are the images large enough for the network? (ours)"
+    "Are the images large enough for the network?"
     side = smallest_side(layers, stem)
     if min(height, width) < side:
         raise ValueError(f"a network of {layers} cells{' behind the ImageNet stem' if stem == 'imagenet' else ''} halves its images "
@@ -233,7 +233,7 @@ def check_network(
     auxiliary:bool, # with an auxiliary head?
     stem:str, # name
 )->None: # raises ValueError for what cannot be built
-    "Do the arguments of a network go together? (ours)"
+    "Do the arguments of a network go together?"
     halvings(layers, stem)                                               # raises for a stem or a number of cells that there is not
     least = 2 if stem == "imagenet" else 1
     if channels < least: raise ValueError(f"a network has at least {least} channel{'s behind the ImageNet stem' if least > 1 else ''}, got {channels}")

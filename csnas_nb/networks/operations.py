@@ -16,7 +16,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..support.fast import MapNorm, average_pool, depthwise_conv, diagonal_pixels, max_pool, norm_of_pointwise, norm_of_separable, pointwise_conv
+from csnas_nb.support.fast import (
+    MapNorm, average_pool, depthwise_conv, diagonal_pixels, max_pool, norm_of_pointwise, norm_of_separable,
+    pointwise_conv,
+)
 
 # %% ../../nbs/02_networks/01_operations.ipynb #87298004
 class DepthwiseConv(nn.Conv2d):
@@ -48,7 +51,7 @@ class PointwiseConv(nn.Conv2d):
         return pointwise_conv(parts, self.weight)
 
 class ReLUFirst(nn.Sequential):
-    "Layers behind a ReLU, which a cell computes once for all that read the same map (ours)."
+    "Layers behind a ReLU, which a cell computes once for all that read the same map."
     def __init__(
         self,
         *layers:nn.Module, # the first of them a ReLU
@@ -199,7 +202,7 @@ OPERATIONS: dict[str, Builder] = {}
 def register(
     name:str, # the primitive's name in genotypes: letters, digits and underscores
 )->Callable[[Builder], Builder]: # a decorator for its builder
-    "Adds a primitive to `OPERATIONS` (ours)."
+    "Adds a primitive to `OPERATIONS`."
     if not name.isidentifier(): raise ValueError(f"a primitive's name is made of letters, digits and underscores, got {name!r}")
     if name in WIDE_PRIMITIVES and name in OPERATIONS: raise ValueError(f"{name!r} is a built-in primitive: choose another name")
     def add(builder):
@@ -264,7 +267,7 @@ for _kernel in (3, 5):
 def check_operation(
     name:str, # a primitive's name
 )->None: # raises ValueError unless it is registered
-    "Is this a primitive that we know? (ours)"
+    "Is this a primitive that we know?"
     if name not in OPERATIONS: raise ValueError(f"unknown operation {name!r}: registered are {', '.join(OPERATIONS)}")
 
 def build(
@@ -272,7 +275,7 @@ def build(
     channels:int, # of input and output, at least 1
     stride:int=1, # 1 or 2
 )->nn.Module: # (N, C, H, W) -> (N, C, ceil(H/stride), ceil(W/stride))
-    "A primitive as a module, by name (ours)."
+    "A primitive as a module, by name."
     check_operation(name)
     if stride not in (1, 2): raise ValueError(f"stride must be 1 or 2, got {stride}")
     return OPERATIONS[name](channels, stride)

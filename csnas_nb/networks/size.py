@@ -43,7 +43,7 @@ def network_size(
     auxiliary:bool=False, # count an auxiliary head as well?
     stem:str="cifar", # one of `STEMS`
 )->Size: # nothing is allocated
-    "Parameters, and multiply-adds of convolutions and linear layers for one image, the auxiliary head apart (ours)."
+    "Parameters, and multiply-adds of convolutions and linear layers for one image, the auxiliary head apart."
     check_network(channels, layers, classes, auxiliary, stem)
     sides = (side, side) if isinstance(side, int) else tuple(side)
     check_side(*sides, layers, stem)

@@ -85,7 +85,7 @@ def _check_together(config):
 def config_from_dict(
     settings:dict[str, Any], # by name, as files store them
 )->ScoreConfig: # raises ValueError or TypeError where they are no such settings
-    "Settings of a score from a file, also from one of version 0.1.0 before `passes` (ours)."
+    "Settings of a score from a file, also from one of version 0.1.0 before `passes`."
     settings = {"passes": None} | settings
     if settings.get("response") == "retrieval_error": settings["response"] = "held_out_error"
     return ScoreConfig(**settings)

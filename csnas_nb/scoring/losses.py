@@ -119,7 +119,7 @@ def negative_mask(
     rows:Tensor, # (K+1,): positions drawn from the bank, all different
     own:Tensor, # (B,): positions of the batch's images
 )->Tensor: # (B, K+1), bool: exactly K true a row, never at the image's own position
-    "Which of the drawn rows are negatives of which image (ours)."
+    "Which of the drawn rows are negatives of which image."
     keep = rows[None] != own[:, None]
     keep[:, -1] &= ~keep.all(1)
     return keep
@@ -151,7 +151,7 @@ def retrieval_error(
     query:Tensor, # (N, D): a code of each image, for instance of a view
     keys:Tensor, # (N, D): another code of the same images in the same order, for instance the memories
 )->float: # in 0..1: share of the queries whose own key does not beat every other
-    "How often an image is not found by its code (ours)."
+    "How often an image is not found by its code."
     _check(query, keys)
     likeness = F.normalize(query, dim=1) @ F.normalize(keys, dim=1).T
     itself = torch.eye(len(query), dtype=torch.bool, device=query.device)

@@ -73,7 +73,7 @@ def ask(
     views:Callable[[Tensor], Tensor]|None, # (n, 3, H, W) -> changed views (n, V, 3, h, w); not called by 'rotation' and 'permutation'
     mirror:bool=False, # mirror half of the images first, where the views do not do it?
 )->tuple[Tensor, Tensor]: # pictures (n, V, 3, h, w) and answers (n, V), n = B instances or 4B; draws from the global generator
-    "The pictures that a pretext task shows, and the answers that it expects (ours)."
+    "The pictures that a pretext task shows, and the answers that it expects."
     task = TASKS[name]
     if task.copies > 1:
         pictures = views(all_turns(pixels))

@@ -72,7 +72,7 @@ def make_pretext_model(
     network:Network, # the encoder
     config:ScoreConfig, # task and heads
 )->PretextModel: # its heads draw from the global generator
-    "A network with the heads that its task needs (ours)."
+    "A network with the heads that its task needs."
     task = TASKS[config.pretext]
     return PretextModel(network, config.width if task.contrast else 0, config.head_views if task.contrast else 0, config.head, task.classes)
 
@@ -115,14 +115,14 @@ def held_out_count(
     config:ScoreConfig, # response and share
     count:int, # number of images
 )->int: # 0 where the response is measured in training, else at least 2 and at most 1,000
-    "How many images are kept from training (ours)."
+    "How many images are kept from training."
     return 0 if config.response == "training_loss" else min(HELD_OUT_MOST, max(2, round(config.held_out * count)))
 
 def check_fit(
     config:ScoreConfig, # the settings
     images:ImageSet, # the images to score on
 )->None: # raises ValueError where they do not go together
-    "Are there enough images, and are they large enough? (ours)"
+    "Are there enough images, and are they large enough?"
     height, width = images.images.shape[-2:]
     check_side(height, width, config.layers)
     if config.pretext == "jigsaw": check_jigsaw(height, width, config.grid)
@@ -144,7 +144,7 @@ def batches_with_views(
     order:Tensor, # positions of images, in the order to train in
     size:int, # images a batch; what is left over at the end is dropped
 )->Iterator[tuple[Tensor, Tensor, Tensor, Tensor]]: # positions (B,), images (B, 3, H, W), pictures (n, V, 3, h, w), both normalised, and answers (n, V)
-    "The batches of an epoch, the views of several made in one pass (ours)."
+    "The batches of an epoch, the views of several made in one pass."
     batch_bytes = size * images.images[0].numel() * torch.float32.itemsize
     for together in order[:len(order) // size * size].split(size * max(1, VIEWS_AT_ONCE // batch_bytes)):
         pixels = images.images[together].float() / 255
@@ -177,7 +177,7 @@ def _agreement(first, second, config):
 
 # %% ../../nbs/03_scoring/05_pretraining.ipynb #0babc8b3
 class Deck:
-    "Positions of images, dealt as from a pack of cards: shuffled anew when the rest does not make a batch (ours)."
+    "Positions of images, dealt as from a pack of cards: shuffled anew when the rest does not make a batch."
     def __init__(
         self,
         count:int, # number of images
@@ -202,7 +202,7 @@ def make_pretext_step(
     optimiser:torch.optim.Optimizer, # of the model
     config:ScoreConfig, # task, loss, precision
 )->TrainStep: # takes what `batches_with_views` yields; gives the loss, and with a bank f(I) (B, D)
-    "One step of training on the pretext task; on a GPU, without a bank, recorded as one graph (ours)."
+    "One step of training on the pretext task; on a GPU, without a bank, recorded as one graph."
     def loss_of(*batch): return tuple(value for value in pretext_loss(model, bank, *batch, config) if value is not None)
     return TrainStep(loss_of, model, optimiser, StepConfig(config.precision, "never" if bank is not None else "auto"))
 
@@ -235,7 +235,7 @@ def calibrate(
     count:int, # number of images, at least 2
     batch_size:int, # images a pass
 )->None:
-    "Batch norm's running averages, measured anew on at most 512 of some images (ours)."
+    "Batch norm's running averages, measured anew on at most 512 of some images."
     from torch.optim.swa_utils import update_bn
     some = torch.randperm(count, generator=torch.Generator().manual_seed(0))[:CALIBRATION_MOST].to(next(network.parameters()).device)     # mixed: files may come class by class
     passes = min(-(-len(some) // batch_size), max(1, len(some) // 2))    # at least two images in each
@@ -248,7 +248,7 @@ def embed_all(
     batch_size:int, # images a pass, where batch norm's averages are measured
     through:Callable[[Tensor], Tensor]|None=None, # images (B, 3, H, W) -> (B, D); None: `model.codes`
 )->Tensor: # (count, D), without gradients
-    "Embeddings, or what else a model gives, in evaluation mode, with batch norm's averages taken from the images themselves (ours)."
+    "Embeddings, or what else a model gives, in evaluation mode, with batch norm's averages taken from the images themselves."
     calibrate(model.network, batch, count, batch_size)
     positions = torch.arange(count, device=next(model.parameters()).device)
     with evaluating(model), torch.no_grad(): codes = torch.cat([(through or model.codes)(batch(part)) for part in positions.split(max(batch_size, ENCODE_BATCH))])

@@ -24,7 +24,10 @@ from ..networks.network import Network
 from .config import QUICK, ScoreConfig, config_from_dict
 from .losses import MemoryBank, alignment, nce_loss, retrieval_error, uniformity
 from .pretexts import effective_rank
-from .pretraining import Deck, PretextModel, calibrate, check_fit, embed_all, fill_bank, held_out_count, make_pretext, make_pretext_model, make_pretext_optimiser, make_pretext_step, pretext_epoch
+from csnas_nb.scoring.pretraining import (
+    Deck, PretextModel, calibrate, check_fit, embed_all, fill_bank, held_out_count, make_pretext, make_pretext_model,
+    make_pretext_optimiser, make_pretext_step, pretext_epoch,
+)
 from ..support.files import read_tensors, write_tensors
 from ..support.machine import peak_memory
 from ..support.seeds import seeded
@@ -45,7 +48,7 @@ def make_probe(
     pretext:Callable[[Tensor], tuple[Tensor, Tensor]], # from `make_pretext`
     seed:int, # same seed, same views
 )->Probe: # on the images' device
-    "Fixed views of some images (ours)."
+    "Fixed views of some images."
     pixels = images.images.float() / 255
     with seeded(seed): pictures, answers = pretext(pixels)
     return Probe(normalise(pixels, images), normalise(pictures, images), answers, seed)
@@ -55,7 +58,7 @@ def split_probe(
     config:ScoreConfig, # response and share
     seed:int, # same seed, same images held out
 )->tuple[ImageSet, ImageSet]: # to train on, to examine on; disjoint where the response is measured on held-out images
-    "Which images are trained on, and which the network is examined on (ours)."
+    "Which images are trained on, and which the network is examined on."
     order = torch.randperm(len(images), generator=torch.Generator().manual_seed(seed)).to(images.images.device)
     held = held_out_count(config, len(images))
     if held == 0: return images, take(images, order[:PROBE])
@@ -76,7 +79,7 @@ def examine(
     probe:Probe, # at least two images
     config:ScoreConfig, # temperature and batch size
 )->Examination: # same model, same probe: same numbers; the random state is left as it was
-    "Loss, error, effective rank, alignment and uniformity (ours; RankMe; Wang and Isola, 2020)."
+    "Loss, error, effective rank, alignment and uniformity (RankMe; Wang and Isola, 2020)."
     shape, flat = probe.answers.shape, probe.pictures.flatten(0, 1)
     def gives(pictures, through=None): return embed_all(model, lambda part: pictures[part], len(pictures), config.batch_size, through)
     with seeded(probe.seed), torch.no_grad():
@@ -194,7 +197,7 @@ def untrained(
     seed:int=0, # of weights and of what is held out
     device:str|torch.device="cpu", # where to compute
 )->Examination: # of the network that `pretrain` would begin with, on the probe that it would use
-    "What a network is like before it has learned anything (ours)."
+    "What a network is like before it has learned anything."
     train, probed = split_probe(to_device(unlabelled(images), device), config, seed)
     network = Network(genotype, config.channels, config.layers, seed=seed)
     with seeded(seed): model = make_pretext_model(network, config).to(device)
@@ -205,7 +208,7 @@ def save_pretrained(
     pretrained:Pretrained, # from `pretrain`
     path:Path|str, # of the file, '.safetensors' by custom
 )->None: # written whole or not at all
-    "Network, heads and memory bank in one file, with genotype, settings and score (ours)."
+    "Network, heads and memory bank in one file, with genotype, settings and score."
     tensors = dict(pretrained.model.state_dict())
     if pretrained.bank is not None: tensors |= {f"bank.{name}": value for name, value in pretrained.bank.state_dict().items()}
     genotype = json.loads(to_json(pretrained.model.network.genotype))
@@ -215,7 +218,7 @@ def load_pretrained(
     path:Path|str, # a file that `save_pretrained` wrote
     device:str|torch.device="cpu", # where to put it
 )->Pretrained: # in evaluation mode; raises FileNotFoundError or ValueError where the file is not there or not such a file
-    "What `save_pretrained` wrote (ours)."
+    "What `save_pretrained` wrote."
     header, tensors = read_tensors(path, ("genotype", "config", "score"))
     score, config = header["score"], config_from_dict(header["config"])
     network = Network(from_json(json.dumps(header["genotype"])), config.channels, config.layers)

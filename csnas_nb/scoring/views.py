@@ -44,7 +44,7 @@ def cut_patches(
     left:Tensor, # (B, P), int64: its first column
     side:int, # of a patch, in pixels
 )->Tensor: # (B, P, C, side, side), of the images' type, on their device
-    "Square patches at given places, as many for each image (ours)."
+    "Square patches at given places, as many for each image."
     pixels = torch.arange(side, device=images.device)
     image = torch.arange(len(images), device=images.device).view(-1, 1, 1, 1)
     rows, columns = top[..., None, None] + pixels[:, None], left[..., None, None] + pixels
@@ -70,7 +70,7 @@ def patch_side(
 def smallest_jigsaw(
     grid:int, # cells a side, 2 to 5
 )->int: # in pixels
-    "The smallest side of an image whose patches are large enough (ours)."
+    "The smallest side of an image whose patches are large enough."
     return next(side for side in itertools.count(1) if patch_side(side, side, grid) >= MIN_PATCH)
 
 def check_jigsaw(
@@ -78,7 +78,7 @@ def check_jigsaw(
     width:int, # of the images, in pixels
     grid:int, # cells a side, 2 to 5
 )->None: # raises ValueError where the grid is none or the images are too small for it
-    "Are the images large enough for the jigsaw? (ours)"
+    "Are the images large enough for the jigsaw?"
     side = smallest_jigsaw(grid)
     if min(height, width) < side:
         raise ValueError(f"a jigsaw of {grid}x{grid} patches needs images of at least {side}x{side} pixels, got {height}x{width}")

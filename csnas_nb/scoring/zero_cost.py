@@ -30,7 +30,7 @@ def parameters(
     layers:int=5, # L, number of its cells
     seed:int=0, # not used
 )->float: # a whole number
-    "How many trained numbers the network has (ours)."
+    "How many trained numbers the network has."
     return float(network_size(genotype, channels, layers, side=images.sides).parameters)
 
 def multiply_adds(
@@ -40,7 +40,7 @@ def multiply_adds(
     layers:int=5, # L, number of its cells
     seed:int=0, # not used
 )->float: # a whole number
-    "How many multiply-adds one image takes (ours)."
+    "How many multiply-adds one image takes."
     return float(network_size(genotype, channels, layers, side=images.sides).multiply_adds)
 
 # %% ../../nbs/03_scoring/07_zero_cost.ipynb #59c44f4e
@@ -115,7 +115,7 @@ def different_images(
     count:int=128, # how many, at least 1
     seed:int=0, # of the order
 )->Tensor: # (count, 3, H, W), uint8, on the CPU; fewer where there are no more different ones
-    "The first images of a seeded order, copies left out (ours)."
+    "The first images of a seeded order, copies left out."
     first = {}
     for position in shuffled(len(images), seed).tolist():
         first.setdefault(images.images[position].cpu().numpy().tobytes(), position)
@@ -125,7 +125,7 @@ def different_images(
 def log_determinant(
     kernel:Tensor, # (N, N), symmetric, no eigenvalue below 0
 )->float: # minus infinity where it is singular
-    "Logarithm of a determinant, singular up to rounding counted as singular (ours)."
+    "Logarithm of a determinant, singular up to rounding counted as singular."
     if torch.linalg.matrix_rank(kernel, hermitian=True) < len(kernel): return -math.inf
     return torch.linalg.slogdet(kernel).logabsdet.item()
 
@@ -153,7 +153,7 @@ def zero_cost_objective(
     layers:int=5, # L, number of its cells
     seed:int=0, # of the weights and of the choice of images
 )->Callable[..., tuple[float, dict[str, Any]]]: # of a genotype and `report`: minus the number, and details
-    "A zero-cost number as the objective of a search, where lower is better (ours)."
+    "A zero-cost number as the objective of a search, where lower is better."
     if name not in ZERO_COST: raise ValueError(f"unknown zero-cost number {name!r}: there are {', '.join(ZERO_COST)}")
     number = ZERO_COST[name]
     def objective(genotype, report=None):

@@ -52,7 +52,7 @@ SAMPLERS = {"paper": SamplerConfig(startup=20, gamma_of="sqrt_n", multivariate=F
 
 # %% ../../nbs/04_searching/02_proposals.ipynb #3088fdf9
 class _Given(RandomSampler):
-    "Proposes given values (ours; Optuna's own sampler of this kind is marked experimental)."
+    "Proposes given values (Optuna's own sampler of this kind is marked experimental)."
     def __init__(self, given):
         super().__init__()
         self.given = given
@@ -60,7 +60,7 @@ class _Given(RandomSampler):
     def sample_independent(self, study, trial, param_name, param_distribution): return self.given[param_name]
 
 class _Generations(NSGAIISampler):
-    "NSGA-II that meets the parents of a generation in the same order every time, Optuna's own first goes by rank, later by number; and that takes given cells into a generation (ours)."
+    "NSGA-II that meets the parents of a generation in the same order every time, Optuna's own first goes by rank, later by number; and that takes given cells into a generation."
     def __init__(self, population, seed, given=None):
         super().__init__(population_size=population, seed=seed)
         self.given = given

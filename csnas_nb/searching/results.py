@@ -80,14 +80,14 @@ class SearchResult:
 def trial_genotype(
     trial:FrozenTrial, # of a search
 )->Genotype: # canonical
-    "The cell of a trial (ours)."
+    "The cell of a trial."
     return from_json(trial.user_attrs["genotype"])
 
 def pick(
     result:SearchResult, # of any search
     which:Literal["best", "knee"]|int="best", # 'best' score; 'knee' of the front; or a place on the front, 0: fewest multiply-adds
 )->FrozenTrial: # raises ValueError where there is no such place
-    "One trial of a search, to go on with (ours)."
+    "One trial of a search, to go on with."
     if which == "best": return result.best
     front = result.front
     if isinstance(which, int) and 0 <= which < len(front): return front[which]
@@ -100,7 +100,7 @@ def best_cells(
     result:SearchResult, # of any search
     count:int, # at least 1
 )->list[Genotype]: # best first, all different; fewer where there are not so many
-    "The cells with the lowest scores (ours)."
+    "The cells with the lowest scores."
     if count < 1: raise ValueError(f"count must be at least 1, got {count}")
     return [trial_genotype(t) for t in sorted(result.complete, key=lambda t: t.values[0])[:count]]
 
@@ -108,7 +108,7 @@ def best_cells(
 def trial_table(
     result:SearchResult, # of any search
 )->pd.DataFrame: # one row a trial, in order
-    "All trials of a search as a table (ours)."
+    "All trials of a search as a table."
     outcome = {TrialState.COMPLETE: "scored", TrialState.PRUNED: "given up", TrialState.FAIL: "failed"}
     rows = [{**_scalars(t.user_attrs["details"]), **t.user_attrs["size"], "trial": k, "cell": trial_genotype(t).name, "score": t.values[0] if t.state == TrialState.COMPLETE else None, "outcome": outcome[t.state],
              "proposed_by": t.user_attrs["proposed_by"], "repeat": "repeat_of" in t.user_attrs}
@@ -122,7 +122,7 @@ def _scalars(details): return {k: v for k, v in details.items() if not isinstanc
 def median_random(
     result:SearchResult, # of a search with at least one random trial
 )->Genotype: # the one in the middle by score, the better of two
-    "The median cell of the random trials: a typical cell of the space, something to compare a winner with (ours)."
+    "The median cell of the random trials: a typical cell of the space, something to compare a winner with."
     first = [t for t in result.trials if t.user_attrs["proposed_by"] == "random" and t.state != TrialState.FAIL and "repeat_of" not in t.user_attrs]
     if not first: raise RuntimeError("this search has no random trial with a finite score")
     def standing(t): return (0, t.values[0]) if t.state == TrialState.COMPLETE else (1, -len(t.intermediate_values), *t.intermediate_values.values())
@@ -164,7 +164,7 @@ def _history_styles(origin, colour):
 def plot_front(
     result:SearchResult, # of a search whose trials know their multiply-adds
 )->Figure: # closed, so that it is shown once
-    "Score against multiply-adds of every cell, the front with its places numbered, and its knee, as a matplotlib figure (ours)."
+    "Score against multiply-adds of every cell, the front with its places numbered, and its knee, as a matplotlib figure."
     import matplotlib.pyplot as plt
     figure, axis = plt.subplots(figsize=(7, 3.4), layout="constrained")
     def point(trial): return trial.user_attrs["size"]["multiply_adds"], trial.values[0]

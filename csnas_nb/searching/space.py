@@ -41,10 +41,10 @@ def _node_choices(space, kind, node):
 # %% ../../nbs/04_searching/01_space.ipynb #f7f2f17b
 @dataclass(frozen=True)
 class SearchSpace:
-    "All cells with a number of nodes and a list of primitives, every node having two different inputs (ours)."
+    "All cells with a number of nodes and a list of primitives, every node having two different inputs."
     nodes: int = 4  # B, intermediate nodes a cell, 1 to 7
     primitives: tuple[str, ...] = DARTS_PRIMITIVES  # at least two registered operations, none twice
-    encoding: Encoding = "pairs"  # what is chosen: 'pairs' (ours), 'strengths' (paper) or 'released' (as in the released code, to compare)
+    encoding: Encoding = "pairs"  # what is chosen: 'pairs', 'strengths' (paper) or 'released' (as in the released code, to compare)
 
     def __post_init__(self):
         if not 1 <= self.nodes <= 7: raise ValueError(f"nodes must be in 1..7, got {self.nodes}")
@@ -103,7 +103,7 @@ def random_params(
     space:SearchSpace, # whose parameters
     seed:int, # same seed, same values
 )->Params: # every choice equally likely, strengths uniform
-    "A random cell, as parameter values (ours)."
+    "A random cell, as parameter values."
     draw = random.Random(seed)
     return {name: draw.choice(d.choices) if isinstance(d, CategoricalDistribution) else draw.random() for name, d in space.distributions.items()}
 
@@ -136,7 +136,7 @@ def encode_genotype(
     space:SearchSpace, # whose parameters
     genotype:Genotype, # with as many nodes, all concatenated, each with two different inputs
 )->Params: # raises ValueError where the cell is not in the space
-    "The parameter values that stand for a cell (ours)."
+    "The parameter values that stand for a cell."
     values_of, params = _values_of_pair if space.encoding == "pairs" else _values_of_edges, {}
     for kind in KINDS:
         edges, concat = getattr(genotype, kind), getattr(genotype, f"{kind}_concat")
@@ -183,7 +183,7 @@ def count_writings(
     space:SearchSpace, # that holds the cell; its encoding does not matter
     genotype:Genotype, # any
 )->int: # at least 1; raises ValueError where the cell is not in the space
-    "In how many ways a genotype can be written in `pairs`, both cells together (ours)."
+    "In how many ways a genotype can be written in `pairs`, both cells together."
     encode_genotype(replace(space, encoding="pairs"), genotype)
     return math.prod(_writings(getattr(genotype, kind)) for kind in KINDS)
 
@@ -223,7 +223,7 @@ def _edge_cycles(rows, image):
 def count_cells(
     space:SearchSpace, # of at most 5 nodes, unless it is 'released' without `none`
 )->int: # pairs of a normal and a reduction cell, that is the square of the number for one cell
-    "How many different cells an encoding can write, exactly (ours; Burnside's lemma)."
+    "How many different cells an encoding can write, exactly (Burnside's lemma)."
     if space.nodes > MAX_COUNTED and len(_input_pairs(space, space.nodes)) > 1:
         raise ValueError(f"cells are counted exactly for up to {MAX_COUNTED} nodes, got {space.nodes}: use estimate_cells")
     operations = len(set(space.primitives) - {"none"})
@@ -235,7 +235,7 @@ def estimate_cells(
     samples:int=2000, # random genotypes, at least 2; each gives two random cells
     seed:int=0, # same seed, same estimate
 )->tuple[float, float]: # the number of pairs of a normal and a reduction cell, and half the width of its 95 % interval
-    "How many different cells an encoding can write, from a random sample, without bias (ours)."
+    "How many different cells an encoding can write, from a random sample, without bias."
     if samples < 2: raise ValueError(f"samples must be at least 2, got {samples}")
     if space.encoding == "released" and "none" not in space.primitives: return float(count_cells(space)), 0.0
     pairs, draw = replace(space, encoding="pairs"), random.Random(seed)

@@ -80,7 +80,7 @@ def rescore(
     folder:Path|str|None=None, # where to keep rescore.json; None: nowhere
     progress:bool=True, # show a bar?
 )->Stability: # raises ValueError where the search has fewer than two scored cells
-    "The top cells of a search scored again with new seeds (ours)."
+    "The top cells of a search scored again with new seeds."
     best = sorted(result.complete, key=lambda t: t.values[0])[:top]
     if top < 2 or len(best) < 2: raise ValueError(f"an order needs at least two cells: top={top}, and the search has {len(result.complete)} with a score")
     if not seeds or len(set(seeds)) < len(seeds) or min(seeds) < 0: raise ValueError(f"seeds must be different numbers of at least 0, got {list(seeds)}")
@@ -108,7 +108,7 @@ def _read_answers(path):
 def stability_table(
     stability:Stability, # from `rescore`
 )->str: # one line a cell, and what it means
-    "The new scores as a text table (ours)."
+    "The new scores as a text table."
     lines = [f"{'cell':16s} {'search':>8s} {'new mean':>9s} {'± sd':>7s}  places with seeds {', '.join(map(str, stability.seeds))}"]
     for cell, old, new, places in zip(stability.cells, stability.searched, stability.scores, stability.ranks.to_numpy()):
         spread = f"{np.std(new, ddof=1):7.4f}" if len(new) > 1 else f"{'':7s}"
@@ -121,7 +121,7 @@ def stability_table(
 def plot_stability(
     stability:Stability, # from `rescore`
 )->Figure: # closed, so that it is shown once
-    "Scores of the search's best cells, then with each new seed, as a matplotlib figure (ours)."
+    "Scores of the search's best cells, then with each new seed, as a matplotlib figure."
     import matplotlib.pyplot as plt
     figure, axis = plt.subplots(figsize=(7, 3.2), layout="constrained")
     for cell, old, new in zip(stability.cells, stability.searched, stability.scores): axis.plot([old, *new], "o-", ms=4, lw=1, label=cell.name)

@@ -45,7 +45,7 @@ def search_settings(
     options:SearchOptions=SearchOptions(), # pruner, limits, Pareto, warm start
     objective:str="label_free_score", # name of what cells are scored by
 )->dict[str, Any]: # JSON
-    "What makes two searches the same one (ours)."
+    "What makes two searches the same one."
     data = {"name": images.name, "count": len(images), "side": list(images.images.shape[-2:]), "fingerprint": images.fingerprint,
             "mirror": images.mirror, "mean": images.mean, "std": images.std}
     steering = {"pruner": asdict(options.pruner), "limits": asdict(options.limits), "pareto": options.pareto, "warm_start": [cell.digest for cell in options.warm_start]}
@@ -58,7 +58,7 @@ def differences(
     new:dict[str, Any], # settings asked for
     prefix:str="", # of the names
 )->list[str]: # 'config.epochs was 4, not 5'
-    "Which settings differ, by name (ours)."
+    "Which settings differ, by name."
     found = []
     for key in sorted({*old, *new}):
         a, b = old.get(key), new.get(key)
@@ -70,7 +70,7 @@ def differences(
 def as_of_now(
     settings:dict[str, Any], # of a stored search
 )->dict[str, Any]: # with today's names
-    "Settings as this version would store them (ours)."
+    "Settings as this version would store them."
     settings = settings | {"config": asdict(config_from_dict(settings["config"]))} if "config" in settings else dict(settings)
     if settings.get("objective") == "contrastive_score": settings["objective"] = "label_free_score"
     return json.loads(json.dumps(settings))
@@ -81,7 +81,7 @@ def open_study(
     settings:dict[str, Any], # that must agree with those of an earlier run in the folder
     objectives:int=1, # 2: a Pareto search
 ) -> Iterator[optuna.Study]: # locked until the block ends
-    "A study in a run folder, new or continued, that no other process works on (ours)."
+    "A study in a run folder, new or continued, that no other process works on."
     directions = ["minimize"] * objectives
     if folder is None:
         yield optuna.create_study(study_name="search", directions=directions); return
@@ -101,7 +101,7 @@ def open_study(
 def whole_database(
     folder:Path|str, # run folder
 ) -> Iterator[None]: # raises ValueError where study.db cannot be read
-    "A block that opens a study, in which a damaged file is named (ours)."
+    "A block that opens a study, in which a damaged file is named."
     from sqlalchemy.exc import DatabaseError
     try: yield
     except DatabaseError as error: raise ValueError(f"{Path(folder) / 'study.db'} cannot be read: {error.orig}") from error
@@ -127,7 +127,7 @@ def write_result(
     result:SearchResult, # at least one trial with a finite score
     folder:Path|str, # run folder
 )->None: # each file is written whole or not at all
-    "The winner and the pictures beside the study (ours)."
+    "The winner and the pictures beside the study."
     folder = Path(folder)
     write_whole(folder / "genotype.json", to_json(result.genotype).encode())
     pictures = {"cells.png": draw_genotype(result.genotype), "history.png": plot_history(result)}
@@ -139,7 +139,7 @@ def write_settings(
     settings:dict[str, Any], # of the search, and where its images came from
     folder:Path|str, # run folder
 )->None: # settings.json
-    "The exact settings of a search, and the versions of every run that added to it (ours)."
+    "The exact settings of a search, and the versions of every run that added to it."
     path, now = Path(folder) / "settings.json", versions()
     earlier = json.loads(path.read_text(encoding="utf-8"))["versions"] if path.is_file() else []
     write_whole(path, json.dumps({**settings, "versions": earlier + [now] * (earlier[-1:] != [now])}, indent=1).encode())
@@ -147,7 +147,7 @@ def write_settings(
 def read_settings(
     folder:Path|str, # run folder
 )->dict[str, Any]: # raises FileNotFoundError where there is none
-    "What `write_settings` wrote (ours)."
+    "What `write_settings` wrote."
     path = Path(folder) / "settings.json"
     if not path.is_file(): raise FileNotFoundError(f"no search in {folder}: settings.json is missing")
     return json.loads(path.read_text(encoding="utf-8"))
@@ -174,7 +174,7 @@ def score_objective(
 def objective_name(
     objective:Objective, # a function of one's own
 )->str: # raises ValueError where it has no name
-    "What a search remembers an objective by: its name, and a digest of its source where that can be had (ours)."
+    "What a search remembers an objective by: its name, and a digest of its source where that can be had."
     name = getattr(objective, "__qualname__", None)
     if name is None: raise ValueError(f"an objective must be a function with a name, so that a continued search can tell it from another, got a {type(objective).__name__}")
     try: source = inspect.getsource(objective)
@@ -186,7 +186,7 @@ def counted_size(
     config:ScoreConfig, # channels and layers where the limits name none
     limits:Limits, # channels and layers of the network to count
 )->Callable[[Genotype], Size]: # without classes; nothing is allocated
-    "How large a cell's network is, as limits and a Pareto search count it (ours)."
+    "How large a cell's network is, as limits and a Pareto search count it."
     channels, layers, side = limits.channels or config.channels, limits.layers or config.layers, tuple(images.images.shape[-2:])
     return lambda genotype: network_size(genotype, channels, layers, side=side)
 

@@ -39,7 +39,7 @@ MAX_REPEATS, MAX_INFEASIBLE = 3, 200
 def finished_trials(
     study:optuna.Study, # of a search
 )->list[FrozenTrial]: # in order; scored, given up, failed numerically, or over a limit
-    "The trials that are over: those of dead processes are not among them (ours)."
+    "The trials that are over: those of dead processes are not among them."
     finished = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.FAIL, TrialState.PRUNED))
     abandoned = set(study.user_attrs.get("abandoned", ()))
     return [t for t in finished if t.number not in abandoned]
@@ -47,19 +47,19 @@ def finished_trials(
 def is_feasible(
     trial:FrozenTrial, # finished
 )->bool: # False: never scored
-    "Was the cell within the limits? (ours)"
+    "Was the cell within the limits?"
     return not any(amount > 0 for amount in trial.user_attrs.get("excess", {}).values())
 
 def counted_trials(
     study:optuna.Study, # of a search
 )->list[FrozenTrial]: # in order; scored, given up or failed numerically
-    "The trials that count: those of dead processes and those over a limit do not (ours)."
+    "The trials that count: those of dead processes and those over a limit do not."
     return [t for t in finished_trials(study) if is_feasible(t)]
 
 def close_abandoned(
     study:optuna.Study, # that no other process works on
 )->int: # how many
-    "Trials that a dead process left running are noted down and told FAIL (ours)."
+    "Trials that a dead process left running are noted down and told FAIL."
     numbers = [t.number for t in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))]
     if numbers: study.set_user_attr("abandoned", sorted({*study.user_attrs.get("abandoned", ()), *numbers}))
     for number in numbers: study.tell(number, state=TrialState.FAIL)
@@ -74,7 +74,7 @@ def propose(
     done:list[FrozenTrial], # the finished trials so far
     warm_start:Sequence[Genotype]=(), # cells that come first
 )->tuple[optuna.Trial, str]: # the new trial, and who proposed it: 'given', 'random', 'tpe', 'nsga2' or 'unseen'
-    "The next trial of a search, which depends only on the seed and the finished trials (ours)."
+    "The next trial of a search, which depends only on the seed and the finished trials."
     mine, last = derived_seed(seed, len(done)), done[-MAX_REPEATS:]
     given, origin = None, sampler.kind if _has_learned(sampler, done) else "random"
     if len(done) < len(warm_start): given, origin = encode_genotype(space, warm_start[len(done)]), "given"
@@ -108,7 +108,7 @@ class Outcome:
 def recall_outcome(
     trial:FrozenTrial, # finished, of the same cell
 )->Outcome: # as it was
-    "The outcome of an earlier trial (ours)."
+    "The outcome of an earlier trial."
     values = tuple(trial.values) if trial.state == TrialState.COMPLETE else ()
     return Outcome(trial.state, trial.user_attrs["details"], trial.user_attrs["size"], values, trial.intermediate_values, trial.user_attrs["excess"])
 
@@ -120,7 +120,7 @@ def score_trial(
     options:SearchOptions, # limits, Pareto
     cost:Callable[[Genotype], Size]|None=None, # how large a cell is; None: nobody asks
 )->Outcome: # of a cell that was never scored
-    "Check a cell's size, and score it unless it is over a limit (ours)."
+    "Check a cell's size, and score it unless it is over a limit."
     size, reports, start = cost(genotype) if cost else None, {}, time.perf_counter()
     counted = {"parameters": size.parameters, "multiply_adds": size.multiply_adds} if size else {}
     excess = options.limits.excess(size) if size else {}
@@ -174,7 +174,7 @@ def run_trials(
     options:SearchOptions=SearchOptions(), # pruner, limits, Pareto, warm start
     cost:Callable[[Genotype], Size]|None=None, # how large a cell is, for limits and Pareto
 )->None: # raises RuntimeError where too many cells in a row are over a limit
-    "Propose, check, score, remember, until the study holds so many trials (ours)."
+    "Propose, check, score, remember, until the study holds so many trials."
     if cost is None and (options.pareto or options.limits != Limits()): raise ValueError("limits and a Pareto search need `cost`, a function that tells a cell's size")
     close_abandoned(study)
     study.pruner = make_pruner(options.pruner)

@@ -74,14 +74,14 @@ def reliability(
 
 # %% ../../nbs/04_searching/03_trust.ipynb #new00013
 LEARNT, CLEARLY, MERE_SIZE = 0.1, 0.7, 0.9
-"Share of the way from the baseline to no error that counts as learnt; agreement of two seeds that is clear; correlation with size from which an order is that of size (ours)."
+"Share of the way from the baseline to no error that counts as learnt; agreement of two seeds that is clear; correlation with size from which an order is that of size."
 
 def random_cells(
     space:SearchSpace, # to draw from
     count:int, # how many, all different
     seed:int=0, # same seed, same cells
 )->tuple[Genotype, ...]: # canonical
-    "Cells as a search draws them at its start (ours)."
+    "Cells as a search draws them at its start."
     found = {}
     for attempt in range(100 + 20 * count):
         if len(found) == count: break
@@ -174,7 +174,7 @@ def check_score(
     progress:bool=True, # show a bar?
     name:str="", # of the score, for the bar
 )->ScoreCheck: # raises ValueError for images that do not go with the score
-    "Whether a label-free score can be trusted on a set of images, as far as that can be known without labels (ours)."
+    "Whether a label-free score can be trusted on a set of images, as far as that can be known without labels."
     if cells < 6 or seeds < 2: raise ValueError(f"a check needs at least 6 cells and 2 seeds, got {cells} and {seeds}: of fewer cells the interval of even a perfect agreement holds 0")
     measured = replace(config, response="held_out_error") if config.response == "training_loss" else config
     check_fit(measured, images)
@@ -203,7 +203,7 @@ def _gathered(config, drawn, rows, before, images):
 def verdict(
     check:ScoreCheck, # of any score
 )->tuple[bool, str]: # can a search by it make sense?, and why, one sentence
-    "What a check means for a search (ours)."
+    "What a check means for a search."
     agreement, (low, high) = f"{check.agreement:+.2f}", check.agreement_interval
     if not check.learnt: return False, f"the task is not learnt here: the held-out error is {check.error:.2f}, without learning {check.baseline:.2f}; a loss of it says nothing of a cell"
     if not low > 0: return False, f"two seeds may order the cells alike by luck only (agreement {agreement}, {low:+.2f} to {high:+.2f}, of {len(check.whole)} cells): more image passes are needed, or more cells to tell"
@@ -214,7 +214,7 @@ def verdict(
 def check_table(
     checks:dict[str, ScoreCheck], # by name of the score
 )->str: # one line a score
-    "Checks side by side, as text (ours)."
+    "Checks side by side, as text."
     lines = [f"{'score':12s} {'cells':>5s} {'error':>6s} {'to beat':>7s} {'agreement of seeds':>24s} {'with size':>10s} {'beyond size':>12s} {'s a score':>9s}"]
     for name, c in checks.items():
         (low, high), stopped = c.agreement_interval, c.stopped
@@ -229,7 +229,7 @@ def advise(
     presets:dict[str, ScoreConfig]|None=None, # to check, in order, until one agrees clearly with itself; None: `quick`, then `contrastive`
     **options:Any, # of `check_score`
 )->tuple[str|None, str, dict[str, ScoreCheck]]: # name of the score to use, or None; what was found of each; and the checks by name
-    "Which score to search by on a set of images (ours)."
+    "Which score to search by on a set of images."
     checks = {}
     for name, config in ({"quick": QUICK, "contrastive": CONTRASTIVE} if presets is None else presets).items():
         check = checks[name] = check_score(images, config, name=name, **options)
@@ -241,7 +241,7 @@ def advise(
 def check_to_dict(
     check:ScoreCheck, # any
 )->dict[str, Any]: # JSON; what is not a number becomes None
-    "A check as plain data, what it means included (ours)."
+    "A check as plain data, what it means included."
     def plain(value): return None if isinstance(value, float) and not math.isfinite(value) else [plain(v) for v in value] if isinstance(value, (list, tuple)) else value
     usable, why = verdict(check)
     names = ("baseline", "error", "learnt", "agreement", "agreement_interval", "size_correlation", "beyond_size")

@@ -18,7 +18,7 @@ from torch.autograd.function import once_differentiable
 # %% ../../nbs/12_support/05_fast.ipynb #a0564bed
 def keep_freed_memory(
 )->bool: # False where there is no glibc to tell
-    "Tells the allocator to keep freed memory for the next tensor instead of handing it back to the system (ours)."
+    "Tells the allocator to keep freed memory for the next tensor instead of handing it back to the system."
     import ctypes
     try: mallopt = ctypes.CDLL(None).mallopt
     except (AttributeError, OSError, TypeError): return False
@@ -29,14 +29,14 @@ def keep_freed_memory(
 def runs_here(
     x:Tensor, # any
 )->bool: # a tensor of numbers on the CPU, in its own precision, and not while PyTorch compiles, exports or transforms the program
-    "Do the CPU's own ways apply to this tensor? (ours)"
+    "Do the CPU's own ways apply to this tensor?"
     if x.device.type != "cpu" or type(x) not in (Tensor, nn.Parameter) or torch.is_autocast_enabled("cpu"): return False
     return not (torch.compiler.is_compiling() or torch.jit.is_tracing() or torch._C._are_functorch_transforms_active())
 
 def channels_last(
     x:Tensor, # (N, C, H, W)
 )->Tensor: # the same numbers; on the CPU the channels of a pixel lie side by side, elsewhere they lie as they did
-    "The order in memory that convolutions, pooling and batch norm are fastest with on the CPU (ours)."
+    "The order in memory that convolutions, pooling and batch norm are fastest with on the CPU."
     return x.contiguous(memory_format=torch.channels_last) if runs_here(x) else x
 
 # %% ../../nbs/12_support/05_fast.ipynb #86effd25
@@ -51,7 +51,7 @@ class _KeepOrder(torch.autograd.Function):
 def mean_pixels(
     x:Tensor, # (N, C, H, W)
 )->Tensor: # (N, C)
-    "Mean over all pixels, with a gradient that lies channels last (ours)."
+    "Mean over all pixels, with a gradient that lies channels last."
     return (_KeepOrder.apply(x) if runs_here(x) else x).mean((2, 3))
 
 # %% ../../nbs/12_support/05_fast.ipynb #4ef84ada
@@ -61,7 +61,7 @@ SMALL_PIXELS, SMALL_MATRICES, MANY_IMAGES = 64, 2**16, 32
 def is_small(
     x:Tensor, # (N, C, H, W)
 )->bool: # few pixels, on the CPU
-    "Does calling an operation on this map cost more than computing it? (ours)"
+    "Does calling an operation on this map cost more than computing it?"
     if not runs_here(x): return False                                     # first: a program that is exported may leave the number of images open
     pixels = x.shape[2] * x.shape[3]
     return pixels <= SMALL_PIXELS and x.shape[1] * pixels**2 <= SMALL_MATRICES and x.shape[0] >= MANY_IMAGES
@@ -69,7 +69,7 @@ def is_small(
 def in_order(
     x:Tensor, # (N, C, H, W)
 )->Tensor: # the same numbers; where PyTorch's order suits, as they were
-    "A map in the order in memory that suits its size: channels first where it is small, else channels last (ours)."
+    "A map in the order in memory that suits its size: channels first where it is small, else channels last."
     if not is_small(x): return channels_last(x)
     first = x.transpose(0, 1)
     return x if first.is_contiguous() else first.contiguous().transpose(0, 1)
@@ -138,7 +138,7 @@ def max_pool(
     x:Tensor, # (N, C, H, W)
     stride:int=1, # 1 or 2
 )->Tensor: # (N, C, ceil(H/stride), ceil(W/stride))
-    "Maximum over 3x3 pixels (ours)."
+    "Maximum over 3x3 pixels."
     out = F.max_pool2d(channels_last(x), 3, stride, padding=1)
     if out.requires_grad and runs_here(x): out.register_hook(channels_last)
     return out
@@ -151,7 +151,7 @@ def pointwise_conv(
     parts:tuple[Tensor, ...], # maps (N, C_i, H, W)
     weight:Tensor, # (C_out, sum of C_i, 1, 1)
 )->Tensor: # (N, C_out, H, W)
-    "`F.conv2d(torch.cat(parts, 1), weight)`, part by part where the whole would not fit the cache (ours)."
+    "`F.conv2d(torch.cat(parts, 1), weight)`, part by part where the whole would not fit the cache."
     if is_small(parts[0]):
         return _map(_mixed(_side_by_side(parts), weight), parts[0].shape[2:])
     if runs_here(weight): return _PointwiseConv.apply(weight, *parts)
@@ -203,7 +203,7 @@ def depthwise_conv(
     stride:int=1, # 1 or 2
     dilation:int=1, # 1 or 2
 )->Tensor: # (N, C, ceil(H/stride), ceil(W/stride))
-    "`F.conv2d` of each channel by itself, padded to keep the sides (ours)."
+    "`F.conv2d` of each channel by itself, padded to keep the sides."
     kernel, channels = weight.shape[-1], x.shape[1]
     if kernel % 2 == 0 or weight.shape[-2] != kernel: raise ValueError(f"a depthwise kernel is square with an odd side, got {weight.shape[-2]}x{kernel}")
     if stride not in (1, 2) or dilation not in (1, 2): raise ValueError(f"stride and dilation must be 1 or 2, got {stride} and {dilation}")
@@ -277,7 +277,7 @@ def norm_of_pointwise(
     weight:Tensor, # (C_out, sum of C_i, 1, 1)
     norm:MapNorm, # of C_out channels
 )->Tensor: # (N, C_out, H, W)
-    "A 1x1 convolution and batch norm (ours)."
+    "A 1x1 convolution and batch norm."
     if not is_small(parts[0]): return norm(pointwise_conv(parts, weight))
     return _map(norm.flat(_mixed(_side_by_side(parts), weight)), parts[0].shape[2:])
 
@@ -289,7 +289,7 @@ def norm_of_separable(
     stride:int=1, # 1 or 2
     dilation:int=1, # 1 or 2
 )->Tensor: # (N, C_out, ceil(H/stride), ceil(W/stride))
-    "Depthwise and 1x1 convolution and batch norm (ours)."
+    "Depthwise and 1x1 convolution and batch norm."
     if not is_small(x): return norm(pointwise_conv((depthwise_conv(x, depthwise, stride, dilation),), pointwise))
     return _map(norm.flat(_mixed(_filtered(x, depthwise, stride, dilation), pointwise)), _halved(x.shape[2:], stride))
 
@@ -297,7 +297,7 @@ def norm_of_separable(
 def diagonal_pixels(
     x:Tensor, # (N, C, H, W)
 )->tuple[Tensor, Tensor]: # both (N, C, ceil(H/2), ceil(W/2)): even rows and columns; odd ones, with zeros where an odd side has one less
-    "The two quarters of a map that `FactorizedReduce` looks at (ours)."
+    "The two quarters of a map that `FactorizedReduce` looks at."
     if is_small(x): return tuple(_map(_flat(x) @ matrix, _halved(x.shape[2:], 2)) for matrix in _diagonals(tuple(x.shape[2:]), x.dtype))
     if runs_here(x): return _DiagonalPixels.apply(x)
     x = F.pad(x, (0, x.shape[3] % 2, 0, x.shape[2] % 2))
@@ -322,7 +322,7 @@ def average_pool(
     x:Tensor, # (N, C, H, W)
     stride:int=1, # 1 or 2
 )->Tensor: # (N, C, ceil(H/stride), ceil(W/stride))
-    "Mean over 3x3 pixels, padding not counted (ours)."
+    "Mean over 3x3 pixels, padding not counted."
     if is_small(x): return _map(_flat(x) @ _means(tuple(x.shape[2:]), stride, x.dtype), _halved(x.shape[2:], stride))
     if runs_here(x) and stride == 1 and x.numel() >= LARGE and min(x.shape[2:]) > 1: return _AveragePool.apply(x)
     return F.avg_pool2d(x, 3, stride, padding=1, count_include_pad=False)

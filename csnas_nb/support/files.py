@@ -69,7 +69,7 @@ def write_tensors(
     tensors:dict[str, Tensor], # by name
     header:dict[str, Any], # what goes with them, as plain data
 )->None: # written whole or not at all
-    "A safetensors file whose header holds JSON (ours)."
+    "A safetensors file whose header holds JSON."
     from safetensors.torch import save_file
     plain = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
     with whole_file(path) as part: save_file(plain, part, metadata={name: json.dumps(value) for name, value in header.items()})
@@ -78,7 +78,7 @@ def read_tensors(
     path:Path|str, # a file that `write_tensors` wrote
     needed:Sequence[str], # names that its header must have
 )->tuple[dict[str, Any], dict[str, Tensor]]: # header and tensors; raises FileNotFoundError or ValueError where the file is not there or not such a file
-    "A safetensors file whose header holds JSON, read without running anything (ours)."
+    "A safetensors file whose header holds JSON, read without running anything."
     from safetensors import SafetensorError, safe_open
     if not Path(path).is_file(): raise FileNotFoundError(f"no such file: {path}")
     try:

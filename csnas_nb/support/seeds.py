@@ -18,7 +18,7 @@ import torch
 def seeded(
     seed:int, # any whole number of 0..2**63-1
 )->Iterator[None]: # inside: seeded; afterwards: the caller's state, on the CPU and all CUDA devices
-    "A block with its own random numbers, for code that draws from PyTorch's global generator (ours)."
+    "A block with its own random numbers, for code that draws from PyTorch's global generator."
     with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
         torch.manual_seed(seed)
         yield

@@ -25,7 +25,7 @@ _log = logging.getLogger(__name__)
 # %% ../../nbs/12_support/06_steps.ipynb #2bc643f9
 @dataclass(frozen=True)
 class StepConfig:
-    "How a training step is made; the defaults change no number on the CPU (ours)."
+    "How a training step is made; the defaults change no number on the CPU."
     precision: Literal["fp32", "bf16"] = "fp32"  # 'fp32': as PyTorch is set, on newer cards TF32 in convolutions; 'bf16': 16 bits by autocast
     graph: Literal["auto", "never"] = "auto"  # 'auto': one CUDA graph a step where the model is on such a device
     clip: Positive | None = None  # largest norm of the gradient; None: as it comes
@@ -47,7 +47,7 @@ def fixed_order(
 
 # %% ../../nbs/12_support/06_steps.ipynb #da28b67f
 class PlainStep:
-    "One training step, call by call: gradients to zero, forward, backward, clipping, optimiser (ours)."
+    "One training step, call by call: gradients to zero, forward, backward, clipping, optimiser."
     def __init__(
         self,
         loss_of:Callable[..., tuple[Tensor, ...]], # a batch's tensors -> the loss (a scalar), and whatever else is wanted
@@ -96,7 +96,7 @@ def _run(step, *inputs):
 def lay_out_state(
     optimiser:torch.optim.Optimizer, # of any kind; what it keeps is laid anew, numbers unchanged
 )->None:
-    "What the optimiser keeps of a weight lies in memory as the weight does (ours)."
+    "What the optimiser keeps of a weight lies in memory as the weight does."
     for weight, kept in optimiser.state.items():
         for name, value in kept.items():
             if isinstance(value, Tensor) and value.shape == weight.shape and value.stride() != weight.stride():
@@ -109,7 +109,7 @@ def _bring_state(optimiser):
 
 # %% ../../nbs/12_support/06_steps.ipynb #37143402
 class Tape(TorchDispatchMode):
-    "A graph in plain Python, slow and on any device: it shows, and tests on the CPU, what a recording does (ours)."
+    "A graph in plain Python, slow and on any device: it shows, and tests on the CPU, what a recording does."
     def __init__(self): super().__init__(); self.calls = []
 
     def __torch_dispatch__(self, function, types, args=(), kwargs=None):
@@ -132,7 +132,7 @@ def unchanged(
     model:nn.Module, # parameters and buffers
     optimiser:torch.optim.Optimizer, # that has taken a step, so that it has its memory
 )->Iterator[None]: # afterwards, also after an error, all is as it was; RuntimeError where the optimiser made new memory
-    "Training steps inside leave no trace, not even in the random state (ours)."
+    "Training steps inside leave no trace, not even in the random state."
     def held():
         return [*model.parameters(), *model.buffers(), *filter(torch.is_tensor, tree_leaves(list(optimiser.state.values())))]
     tensors = held()
@@ -153,7 +153,7 @@ def recordable(
     optimiser:torch.optim.Optimizer, # Adam, SGD, or another that can be made capturable
     rates:Sequence[Tensor], # learning rate of each parameter group, a scalar on the device
 )->Iterator[None]: # afterwards: the settings it had; raises RuntimeError for another optimiser
-    "Inside, the optimiser's step can be recorded, and reads its rates from tensors (ours)."
+    "Inside, the optimiser's step can be recorded, and reads its rates from tensors."
     before = [dict(group) for group in optimiser.param_groups]
     if not {"capturable", "fused"} & before[0].keys(): raise RuntimeError(f"{type(optimiser).__name__} cannot be recorded")
     switch = {"capturable": True} if "capturable" in before[0] else {"fused": True, "foreach": None}
@@ -197,7 +197,7 @@ def _renew_generator(device):
     generator.graphsafe_set_state(generator.clone_state())
 
 class TapeRecorder:
-    "Records on a `Tape`: for tests, on any device (ours)."
+    "Records on a `Tape`: for tests, on any device."
     def rehearse(self, body: Callable[[], Any]) -> None:
         "Three times, as a CUDA graph is."
         for _ in range(3): body()
@@ -209,7 +209,7 @@ class TapeRecorder:
 
 # %% ../../nbs/12_support/06_steps.ipynb #fb73e194
 class Recording:
-    "A step for batches of one shape, recorded (ours)."
+    "A step for batches of one shape, recorded."
     def __init__(
         self,
         step:PlainStep, # that has been run once
@@ -237,7 +237,7 @@ class Recording:
 
 # %% ../../nbs/12_support/06_steps.ipynb #3f26a1ea
 class TrainStep(PlainStep):
-    "One training step as one call, recorded once and replayed where there is a recorder (ours)."
+    "One training step as one call, recorded once and replayed where there is a recorder."
     def __init__(
         self,
         loss_of:Callable[..., tuple[Tensor, ...]], # a batch's tensors -> the loss (a scalar), and whatever else is wanted

@@ -18,7 +18,7 @@ from ..support.files import whole_file
 
 # %% ../../nbs/06_using/03_exports.ipynb #8e8c1fc7
 class Deployed(nn.Module):
-    "A classifier as one module: normalisation, network, softmax (ours)."
+    "A classifier as one module: normalisation, network, softmax."
     def __init__(
         self,
         classifier:Classifier, # from `train` or `load`
@@ -34,7 +34,7 @@ class Deployed(nn.Module):
 def deployed(
     classifier:Classifier, # from `train` or `load`
 )->tuple[Deployed, Tensor]: # on the CPU, in evaluation mode; two images to try it on
-    "What is exported, and an example (ours)."
+    "What is exported, and an example."
     import copy
     module = copy.deepcopy(Deployed(classifier)).cpu().eval()
     for parameter in module.parameters(): parameter.requires_grad_(False)
@@ -49,7 +49,7 @@ def compare(
     run:Callable[[Tensor], Tensor], # what came of it
     example:Tensor, # (N, 3, H, W), floats in 0..1
 )->float: # the largest difference of a probability; raises RuntimeError above `TOLERANCE`
-    "An exported network beside the one it came from, on batches of other sizes than the example (ours)."
+    "An exported network beside the one it came from, on batches of other sizes than the example."
     images = torch.cat([example, example.flip(0), 1 - example])
     with torch.no_grad(): differences = [(run(part) - module(part)).abs().max().item() for part in (images, images[:1], images[:4])]
     if not max(differences) <= TOLERANCE: raise RuntimeError(f"the exported network gives other probabilities, by up to {max(differences):.2g}: nothing is written")
@@ -58,7 +58,7 @@ def compare(
 def facts(
     classifier:Classifier, # from `train` or `load`
 )->dict[str, str]: # JSON by name: classes, sides
-    "What a user of an exported network must know (ours)."
+    "What a user of an exported network must know."
     return {"classes": json.dumps(classifier.classes), "sides": json.dumps(classifier.sides)}
 
 # %% ../../nbs/06_using/03_exports.ipynb #039ef70d

@@ -27,7 +27,7 @@ def features(
     images:ImageSet, # any; labels are not looked at
     batch_size:int=256, # images at a time
 )->Tensor: # (N, width), on the CPU
-    "What the classifier of a network reads, or would read (ours)."
+    "What the classifier of a network reads, or would read."
     device = next(network.parameters()).device
     with evaluating(network), torch.inference_mode(): found = [network.maps(normalise(batch.to(device), images)).mean((2, 3)).cpu() for batch in images.images.split(batch_size)]
     return torch.cat(found).float()
@@ -105,7 +105,7 @@ def few_label_errors(
     device:str|torch.device="cpu", # where to train
     folder:Path|str|None=None, # for checkpoints; what it holds is continued
 )->FewLabels: # test errors
-    "What labels are worth from scratch, and on top of weights that were learned without any (ours)."
+    "What labels are worth from scratch, and on top of weights that were learned without any."
     start, own = pretrained.model.network, replace(recipe, channels=pretrained.config.channels, layers=pretrained.config.layers, stem="cifar", side=None)
     def error(begin, name):
         place = None if folder is None else Path(folder) / name
