@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torchvision import transforms
 
-from csnas_nb.networks.genotype import Genotype
+from csnas_nb.networks.genotype import CellGraph, Genotype
 from csnas_nb.networks.network import cell_plan
 
 
@@ -74,19 +74,20 @@ def operation(name: str, channels: int, stride: int) -> nn.Module:
 class Cell(nn.Module):
     "Every edge of every node, one after the other."
 
-    def __init__(self, edges, concat, channels_in, channels, stride, older_stride):
+    def __init__(self, graph: CellGraph, channels_in: tuple[int, int], channels: int, stride: int, older_stride: int):
         super().__init__()
-        self.edges, self.concat = edges, concat
+        self.graph = graph
         older, newer = channels_in
         self.older = FactorizedReduce(older, channels) if older_stride == 2 else relu_conv_bn(older, channels)
         self.newer = relu_conv_bn(newer, channels)
-        self.operations = nn.ModuleList(operation(op, channels, stride if i < 2 else 1) for op, i in edges)
+        self.operations = nn.ModuleList(operation(op, channels, stride if i < 2 else 1) for op, i in graph.edges)
 
     def forward(self, older: Tensor, newer: Tensor) -> Tensor:
         states = [self.older(older), self.newer(newer)]
-        for k in range(0, len(self.edges), 2):
-            states.append(sum(self.operations[k + j](states[self.edges[k + j][1]]) for j in (0, 1)))
-        return torch.cat([states[n] for n in self.concat], dim=1)
+        operations = iter(self.operations)
+        for node in self.graph.nodes:
+            states.append(sum(next(operations)(states[i]) for _, i in self.graph.inputs(node)))
+        return torch.cat([states[n] for n in self.graph.outputs], dim=1)
 
 
 class Network(nn.Module):
@@ -97,7 +98,7 @@ class Network(nn.Module):
         plan = cell_plan(genotype, channels, layers)
         self.stem = nn.Sequential(nn.Conv2d(3, 3 * channels, 3, padding=1, bias=False), nn.BatchNorm2d(3 * channels))
         self.cells = nn.ModuleList(Cell(**step) for step in plan)
-        self.features_width = plan[-1]["channels"] * len(plan[-1]["concat"])
+        self.features_width = plan[-1]["channels"] * len(plan[-1]["graph"].outputs)
 
     def forward(self, x: Tensor) -> Tensor:
         older = newer = self.stem(x)

@@ -25,7 +25,7 @@ def edge_counts(
 )->Counter[str]: # by kind of cell, operation without its kernel's size, and what it is applied to: 'older', 'newer' input or an inner 'node'; `none` left out
     "How many edges of each sort the two cells have."
     return Counter(f"{kind}: {_WITHOUT_SIZE.sub('', operation)} of {('older', 'newer', 'node')[min(place, 2)]}"
-                   for kind in ("normal", "reduce") for operation, place in getattr(genotype, kind) if operation != "none")
+                   for kind, cell in genotype.cells.items() for operation, place in cell.edges if operation != "none")
 
 _WITHOUT_SIZE = re.compile(r"(_\d+x\d+)+$")
 

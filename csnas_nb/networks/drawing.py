@@ -6,39 +6,18 @@
 __all__ = ['OPERATION_COLOURS', 'draw_cell', 'draw_genotype']
 
 # %% ../../nbs/02_networks/03_drawing.ipynb #9781e550
-from collections.abc import Sequence
-
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from .genotype import Edge, Genotype
-
-# %% ../../nbs/02_networks/03_drawing.ipynb #91fe93e1
-def draw_cell(
-    edges:Sequence[Edge], # two a node, node by node
-    concat:Sequence[int], # nodes of the output
-    axis:Axes, # of matplotlib, to draw on
-    title:str="", # above it
-)->None:
-    "One cell as a graph, inputs at the left, output at the right."
-    place = _cell_layout(edges, concat)
-    for node in range(2, len(edges) // 2 + 2):
-        pair = edges[2 * node - 4:2 * node - 2]
-        for k, (op, i) in enumerate(pair):
-            far = place[node][0] - place[i][0] > 2 or pair[0][1] == pair[1][1]
-            _draw_edge(axis, place[i], place[node], op, bend=(0.25 - 0.5 * k) if far else 0.06, at=0.42 + 0.26 * k)
-    for node in concat: _draw_edge(axis, place[node], place["out"], "", bend=0.0, at=0.5)
-    for node, (x, y) in place.items(): _draw_node(axis, x, y, node)
-    axis.set_title(title, fontsize=10); axis.axis("off")
-    xs, ys = zip(*place.values())
-    axis.set_xlim(min(xs) - 0.5, max(xs) + 0.5); axis.set_ylim(min(ys) - 0.6, max(ys) + 0.6)
+from .genotype import CellGraph, Genotype
 
 # %% ../../nbs/02_networks/03_drawing.ipynb #e6c84e24
-def _cell_layout(edges, concat):
+def _cell_layout(cell):
     "Coordinates of every node: x counts the steps from the inputs."
     import networkx as nx
-    graph = nx.DiGraph([(i, k // 2 + 2) for k, (_, i) in enumerate(edges)] + [(n, "out") for n in concat])
+    graph = nx.DiGraph([(node, "out") for node in cell.outputs])
     graph.add_nodes_from([0, 1])
+    graph.add_edges_from((i, node) for node in cell.nodes for _, i in cell.inputs(node))
     place = {}
     for x, column in enumerate(nx.topological_generations(graph)):
         for k, node in enumerate(sorted(column, key=str)):
@@ -46,16 +25,20 @@ def _cell_layout(edges, concat):
             place[node] = (1.6 * x, 1.4 * ((len(column) - 1) / 2 - k) + shift)
     return place
 
+# %% ../../nbs/02_networks/03_drawing.ipynb #b56a53f9
+OPERATION_COLOURS = {  # by an operation's first word
+    "none": "#bbbbbb", "skip": "#333333", "max": "#b5651d", "avg": "#d98c3f", "sep": "#2f6fb0", "dil": "#7a4fa3"}
+
+# %% ../../nbs/02_networks/03_drawing.ipynb #d0b02c68
 def _draw_node(axis, x, y, node):
     "A node with its number."
     label = {0: "older\ninput", 1: "newer\ninput", "out": "output"}.get(node, str(node))
     colour = "#cfe8cf" if node in (0, 1) else "#fbe6a2" if node == "out" else "#cfe0f5"
     shape = "circle,pad=0.35" if isinstance(node, int) and node > 1 else "round,pad=0.3"
-    axis.text(x, y, label, ha="center", va="center", fontsize=8, zorder=3, bbox={"boxstyle": shape, "fc": colour, "ec": "#555555"})
+    axis.text(x, y, label, ha="center", va="center", fontsize=8, zorder=3,
+              bbox={"boxstyle": shape, "fc": colour, "ec": "#555555"})
 
 # %% ../../nbs/02_networks/03_drawing.ipynb #80a31618
-OPERATION_COLOURS = {"none": "#bbbbbb", "skip": "#333333", "max": "#b5651d", "avg": "#d98c3f", "sep": "#2f6fb0", "dil": "#7a4fa3"}
-
 def _draw_edge(axis, start, end, operation, bend, at):
     "An arrow from `start` to `end`, the operation's name on it at the fraction `at` of its way."
     colour = OPERATION_COLOURS.get(operation.split("_")[0], "#777777")
@@ -68,6 +51,25 @@ def _draw_edge(axis, start, end, operation, bend, at):
     axis.text(x, y, operation, color=colour, fontsize=7, ha="center", va="center", zorder=2,
               bbox={"boxstyle": "round,pad=0.1", "fc": "white", "ec": "none", "alpha": 0.85})
 
+# %% ../../nbs/02_networks/03_drawing.ipynb #91fe93e1
+def draw_cell(
+    cell:CellGraph, # one of a genotype's `cells`
+    axis:Axes, # of matplotlib, to draw on
+    title:str="", # above it
+)->None:
+    "One cell as a graph, inputs at the left, output at the right."
+    place = _cell_layout(cell)
+    for node in cell.nodes:
+        pair = cell.inputs(node)
+        for k, (op, i) in enumerate(pair):
+            far = place[node][0] - place[i][0] > 2 or pair[0][1] == pair[1][1]
+            _draw_edge(axis, place[i], place[node], op, bend=(0.25 - 0.5 * k) if far else 0.06, at=0.42 + 0.26 * k)
+    for node in cell.outputs: _draw_edge(axis, place[node], place["out"], "", bend=0.0, at=0.5)
+    for node, (x, y) in place.items(): _draw_node(axis, x, y, node)
+    axis.set_title(title, fontsize=10); axis.axis("off")
+    xs, ys = zip(*place.values())
+    axis.set_xlim(min(xs) - 0.5, max(xs) + 0.5); axis.set_ylim(min(ys) - 0.6, max(ys) + 0.6)
+
 # %% ../../nbs/02_networks/03_drawing.ipynb #8d005876
 def draw_genotype(
     genotype:Genotype, # any
@@ -76,10 +78,11 @@ def draw_genotype(
 )->Figure: # closed, so that it is shown once
     "Both cells of a genotype as a matplotlib figure."
     import matplotlib.pyplot as plt
-    nodes = max(len(genotype.normal), len(genotype.reduce)) // 2
-    figure, axes = plt.subplots(*((1, 2) if wide else (2, 1)), figsize=(12, 1 + 0.75 * nodes) if wide else (9, 9), layout="constrained")
-    for axis, kind in zip(axes, ("normal", "reduce")):
-        draw_cell(getattr(genotype, kind), getattr(genotype, f"{kind}_concat"), axis, f"{genotype.name}, {kind} cell")
+    nodes = max(len(cell.nodes) for cell in genotype.cells.values())
+    shape, size = ((1, 2), (12, 1 + 0.75 * nodes)) if wide else ((2, 1), (9, 9))
+    figure, axes = plt.subplots(*shape, figsize=size, layout="constrained")
+    for axis, (kind, cell) in zip(axes, genotype.cells.items()):
+        draw_cell(cell, axis, f"{genotype.name}, {kind} cell")
     if title: figure.suptitle(title)
     plt.close(figure)
     return figure

@@ -7,13 +7,12 @@ __all__ = ['STEMS', 'Node', 'Cell', 'reductions', 'halvings', 'smallest_side', '
            'make_stem', 'Network', 'check_network']
 
 # %% ../../nbs/02_networks/04_network.ipynb #2f2fef7b
-from collections.abc import Sequence
 from functools import cached_property
 
 import torch
 from torch import Tensor, nn
 
-from .genotype import Edge, Genotype, live_nodes
+from .genotype import CellGraph, Genotype
 from .operations import FactorizedReduce, ReLUConvBN, Zero, build
 from ..support.fast import MapNorm, channels_last, in_order, mean_pixels
 from ..support.seeds import seeded
@@ -35,23 +34,21 @@ class Cell(nn.Module):
     "One cell of a network (DARTS)."
     def __init__(
         self,
-        edges:Sequence[Edge], # two a node, node by node
-        concat:Sequence[int], # nodes of the output
+        graph:CellGraph, # what is computed from what
         channels_in:tuple[int, int], # of the older and the newer input
-        channels:int, # of every node; the output has channels * len(concat)
+        channels:int, # C, of every node; the output has C * len(graph.outputs)
         stride:int, # 2 in a reduction cell, else 1
         older_stride:int, # 2 where the older input comes from before a reduction, else 1
     ):
         super().__init__()
-        self.edges, self.concat = tuple(edges), tuple(concat)
         older, newer = channels_in
         self.older = FactorizedReduce(older, channels) if older_stride == 2 else ReLUConvBN(older, channels)
         self.newer = ReLUConvBN(newer, channels)
-        self.operations = nn.ModuleList(build(op, channels, stride if i < 2 else 1) for op, i in self.edges)
-        self.stride, self.needed = stride, live_nodes(self.edges, self.concat)
+        self.operations = nn.ModuleList(build(op, channels, stride if i < 2 else 1) for op, i in graph.edges)
+        self.graph, self.stride, self.needed = graph, stride, graph.live
 
     def forward(self, older: Tensor, newer: Tensor, drop_path: float = 0.0) -> Tensor:
-        "(N, C0, H, W), (N, C1, H, W) -> (N, channels * len(concat), H/stride, W/stride)."
+        "(N, C0, H, W), (N, C1, H, W) -> (N, C * len(graph.outputs), H/stride, W/stride)."
         return torch.cat([node.map for node in self._nodes(self.older(older), self.newer(newer), drop_path, shared=False)], dim=1)
 
     def after(self, older: list[Node], newer: list[Node], drop_path: float = 0.0) -> list[Node]:
@@ -62,14 +59,14 @@ class Cell(nn.Module):
     def _nodes(self, older, newer, drop_path, shared):
         "The output nodes; dead ones are left out."
         nodes = {0: Node(older), 1: Node(newer)}
-        for number in sorted(self.needed):
+        for number in self.needed:
             terms = [self._edge(k, nodes, drop_path, shared) for k in (2 * number - 4, 2 * number - 3) if not isinstance(self.operations[k], Zero)]
             nodes[number] = Node(sum(terms[1:], start=terms[0]) if terms else torch.zeros_like(older[..., ::self.stride, ::self.stride]))
-        return [nodes[number] for number in self.concat]
+        return [nodes[number] for number in self.graph.outputs]
 
     def _edge(self, k, nodes, drop_path, shared):
         "Edge number `k` applied to its input, under drop path while training."
-        operation, node = self.operations[k], nodes[self.edges[k][1]]
+        operation, node = self.operations[k], nodes[self.graph.edges[k][1]]
         out = operation.after_relu(node.rectified) if shared and hasattr(operation, "after_relu") else operation(node.map)
         if not (self.training and drop_path > 0) or isinstance(operation, nn.Identity): return out
         from torchvision.ops import stochastic_depth
@@ -125,12 +122,11 @@ def cell_plan(
     widths, older_stride = (before, before), 2 if stem == "imagenet" else 1
     for position in range(layers):
         stride = 2 if position in halving else 1
-        kind = "reduce" if stride == 2 else "normal"
-        edges, concat = getattr(genotype, kind), getattr(genotype, f"{kind}_concat")
+        graph = genotype.cells["reduce" if stride == 2 else "normal"]
         channels *= stride
-        plan.append({"edges": edges, "concat": concat, "channels_in": widths, "channels": channels,
+        plan.append({"graph": graph, "channels_in": widths, "channels": channels,
                      "stride": stride, "older_stride": older_stride})
-        widths, older_stride = (widths[1], channels * len(concat)), stride
+        widths, older_stride = (widths[1], channels * len(graph.outputs)), stride
     return plan
 
 # %% ../../nbs/02_networks/04_network.ipynb #bc39e7cc
@@ -185,7 +181,7 @@ class Network(nn.Module):
         check_network(channels, layers, classes, auxiliary, stem)
         plan = cell_plan(genotype, channels, layers, stem)
         self.genotype, self.layers, self.drop_path, self.stem_kind = genotype, layers, drop_path, stem
-        widths = [step["channels"] * len(step["concat"]) for step in plan]
+        widths = [step["channels"] * len(step["graph"].outputs) for step in plan]
         self.features_width, self.middle = widths[-1], reductions(layers)[-1]
         with seeded(seed):
             self.stem = make_stem(channels, stem)

@@ -53,7 +53,7 @@ def network_size(
     for cell in plan:
         counted, inside = _count_cell(cell, older, newer)
         parts, older, newer = parts + counted, newer, inside
-    widths = [cell["channels"] * len(cell["concat"]) for cell in plan]
+    widths = [cell["channels"] * len(cell["graph"].outputs) for cell in plan]
     if classes: parts.append(((widths[-1] + 1) * classes, widths[-1] * classes, (classes,)))
     head = _head_parameters(widths[reductions(layers)[-1]], classes, stem) if auxiliary else 0
     return Size(sum(part[0] for part in parts), sum(part[1] for part in parts), head)
@@ -65,7 +65,7 @@ def _count_cell(cell, older, newer):
              _count_part(ReLUConvBN, (of_newer, channels), of_newer, *newer)]
     entered = parts[-1][2][1:]
     inside = tuple(-(-side // cell["stride"]) for side in entered)
-    for name, source in cell["edges"]:
+    for name, source in cell["graph"].edges:
         check_operation(name)
         stride, sides = (cell["stride"], entered) if source < 2 else (1, inside)
         parts.append(_count_part(OPERATIONS[name], (channels, stride), channels, *sides))

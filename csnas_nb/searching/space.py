@@ -18,7 +18,7 @@ from typing import Literal, get_args
 
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
 
-from ..networks.genotype import Genotype, canonical_cell
+from ..networks.genotype import CellGraph, Genotype
 from ..networks.operations import DARTS_PRIMITIVES, check_operation
 
 # %% ../../nbs/04_searching/01_space.ipynb #d7c032f7
@@ -138,12 +138,11 @@ def encode_genotype(
 )->Params: # raises ValueError where the cell is not in the space
     "The parameter values that stand for a cell."
     values_of, params = _values_of_pair if space.encoding == "pairs" else _values_of_edges, {}
-    for kind in KINDS:
-        edges, concat = getattr(genotype, kind), getattr(genotype, f"{kind}_concat")
-        if sorted(concat) != list(range(2, space.nodes + 2)) or len(edges) != 2 * space.nodes:
+    for kind, cell in genotype.cells.items():
+        if sorted(cell.outputs) != list(range(2, space.nodes + 2)) or len(cell.nodes) != space.nodes:
             raise ValueError(f"{genotype.name}: the space has {space.nodes} nodes, all concatenated; the {kind} cell differs")
-        for node in range(2, space.nodes + 2):
-            pair = _different_inputs(edges[2 * node - 4:2 * node - 2])
+        for node in cell.nodes:
+            pair = _different_inputs(cell.inputs(node))
             if pair[0][1] == pair[1][1]: raise ValueError(f"{genotype.name}: node {node} of the {kind} cell uses one input twice, which is not in the space")
             params |= values_of(space, f"{kind}_{node}", node, pair)
     return _checked_values(space, genotype, params)
@@ -155,9 +154,9 @@ def _checked_values(space, genotype, params):
     return params
 
 # %% ../../nbs/04_searching/01_space.ipynb #adb01e33
-def _rows(edges):
+def _rows(cell):
     "The edges of each node that are not `none`."
-    return {node: frozenset(edge for edge in edges[2 * node - 4:2 * node - 2] if edge[0] != "none") for node in range(2, len(edges) // 2 + 2)}
+    return {node: frozenset(edge for edge in cell.inputs(node) if edge[0] != "none") for node in cell.nodes}
 
 def _symmetries(rows, image={0: 0, 1: 1}) -> Iterator[dict[int, int]]:
     "Every renumbering of the nodes that leaves the rows as they are."
@@ -168,9 +167,9 @@ def _symmetries(rows, image={0: 0, 1: 1}) -> Iterator[dict[int, int]]:
         if rows[other] == wanted and other not in image.values(): yield from _symmetries(rows, {**image, node: other})
 
 # %% ../../nbs/04_searching/01_space.ipynb #0109ed4f
-def _writings(edges):
+def _writings(cell):
     "Number of `pairs` encodings that are writings of one cell, whose nodes all have different inputs."
-    rows = _rows(edges)
+    rows = _rows(cell)
     needs = {node: {i for _, i in row if i > 1} for node, row in rows.items()}
     @cache
     def orders(placed):
@@ -185,7 +184,7 @@ def count_writings(
 )->int: # at least 1; raises ValueError where the cell is not in the space
     "In how many ways a genotype can be written in `pairs`, both cells together."
     encode_genotype(replace(space, encoding="pairs"), genotype)
-    return math.prod(_writings(getattr(genotype, kind)) for kind in KINDS)
+    return math.prod(_writings(cell) for cell in genotype.cells.values())
 
 # %% ../../nbs/04_searching/01_space.ipynb #b3db6e93
 def _input_pairs(space, node):
@@ -198,8 +197,9 @@ def _shapes(space):
     "Every shape of a cell once, in canonical form."
     shapes = {()}
     for node in range(2, space.nodes + 2):
-        shapes = {canonical_cell(shape + pair, range(2, node + 1))[0] for shape in shapes for pair in _input_pairs(space, node)}
-    return shapes
+        cells = {CellGraph(shape + pair, range(2, node + 1)).canonical for shape in shapes for pair in _input_pairs(space, node)}
+        shapes = {cell.edges for cell in cells}
+    return cells
 
 # %% ../../nbs/04_searching/01_space.ipynb #a0206d1a
 MAX_COUNTED = 5  # nodes; with six, listing the shapes takes half a minute
@@ -240,6 +240,6 @@ def estimate_cells(
     if space.encoding == "released" and "none" not in space.primitives: return float(count_cells(space)), 0.0
     pairs, draw = replace(space, encoding="pairs"), random.Random(seed)
     genotypes = (decode_genotype(pairs, random_params(pairs, draw.getrandbits(32))) for _ in range(samples))
-    weights = [1 / _writings(edges) for genotype in genotypes for edges in (genotype.normal, genotype.reduce)]
+    weights = [1 / _writings(cell) for genotype in genotypes for cell in genotype.cells.values()]
     mean, squared_error = fmean(weights), variance(weights) / len(weights)
     return pairs.size * (mean**2 - squared_error), pairs.size * 2 * mean * 1.96 * math.sqrt(squared_error)
