@@ -11,7 +11,7 @@ import argparse
 import plain
 import torch
 
-from csnas_nb import fast
+from csnas_nb.support import fast
 from csnas_nb.networks.genotype import Genotype, KNOWN_CELLS
 from csnas_nb.networks.network import Network
 from csnas_nb.scoring.losses import nce_loss, ntxent_loss

@@ -23,7 +23,7 @@ import torch
 from PIL import Image
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from csnas_nb import fast
+from csnas_nb.support import fast
 from csnas_nb.networks.genotype import Genotype, KNOWN_CELLS
 from csnas_nb.networks.network import Network
 from csnas_nb.networks.size import network_size

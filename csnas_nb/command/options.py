@@ -12,7 +12,7 @@ import inspect
 import json
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import MISSING, dataclass, field, fields, replace
+from dataclasses import MISSING, dataclass, fields, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Any, Literal, Optional, TypeVar, get_args, get_origin
@@ -22,22 +22,22 @@ import typer
 from ..support.checks import bare_type, in_words, setting_comments, setting_types
 
 # %% ../../nbs/09_command/01_options.ipynb #4c8ba5d0
-IMAGES, SCORE, PROPOSALS, RULES = "Images", "How a cell is scored", "How cells are proposed", "Giving up, limits, two goals"
-OWN, TRAINING, OUTPUT = "Your own code", "Training", "Running and output"
+IMAGES, SCORE, PROPOSALS = "Images", "How a cell is scored", "How cells are proposed"
+RULES, OWN, TRAINING, OUTPUT = "Giving up, limits, two goals", "Your own code", "Training", "Running and output"
 DATA = "digits, fashion_mnist, cifar10, cifar100, or a folder of images at any depth."
 
 def option(text: str, panel: str | None = None, *names: str) -> Any:
     "An option with its help, in a group."
     return typer.Option(*names, help=text, rich_help_panel=panel)
 
-Size = Annotated[Optional[int], option("Side in pixels to resize to; by default a data set's own, 32 for a folder.", IMAGES)]
+Size = Annotated[Optional[int], option("Side in pixels to resize to; by default a data set's own, a folder's 32.", IMAGES)]
 Limit = Annotated[Optional[int], option("Use at most this many images, chosen by the seed.", IMAGES)]
 Root = Annotated[Optional[Path], option("Folder to look in first for a data set that comes by name.", IMAGES)]
-Skip = Annotated[bool, option("Leave out and count files that do not decode, instead of stopping.", IMAGES, "--skip-broken")]
+Skip = Annotated[bool, option("Leave out files that do not decode, and count them.", IMAGES, "--skip-broken")]
 Device = Annotated[str, option("cpu, cuda, cuda:1, mps, or auto: a GPU if there is one.", OUTPUT)]
 Json = Annotated[bool, option("Print one JSON object instead of text.", OUTPUT, "--json")]
-Plugin = Annotated[Optional[Path], option("Python file to run first: it may register operations and define an objective. Its code is trusted.", OWN)]
-Pick = Annotated[str, option("Which cell of a run: best (score), knee (of the front), or a place on the front, 0: smallest.")]
+Plugin = Annotated[Optional[Path], option("Python file to run first, with operations or an objective. Its code is trusted.", OWN)]
+Pick = Annotated[str, option("Which cell of a run: best, knee (of the front), or a place on the front, 0: smallest.")]
 Quiet = Annotated[bool, option("No progress bar.", OUTPUT, "--quiet", "-q")]
 Target = Annotated[str, typer.Argument(help="A run folder, or a cell: a known name, a file, or DARTS' text form.")]
 
@@ -48,7 +48,7 @@ class OptionGroup:
     argument: str  # of the command's function: gets the given settings, by name
     settings: type  # a dataclass
     panel: str  # group of the help
-    names: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))  # option by setting, where they differ
+    names: Mapping[str, str] = MappingProxyType({})  # option by setting, where they differ
     only: tuple[str, ...] = ()  # these settings; empty: all
     without: tuple[str, ...] = ()  # but for these
     preset: str = "quick"  # whose values are the dataclass's defaults, for the help
@@ -64,6 +64,7 @@ class OptionGroup:
         defaults = {f.name: f.default for f in fields(self.settings)}
         return [_parameter(self, setting, name, defaults[setting]) for setting, name in self.options.items()]
 
+# %% ../../nbs/09_command/01_options.ipynb #412bbd8a
 def _parameter(group, setting, name, default):
     "A parameter that is None where the option is not given."
     hint, comment = setting_types(group.settings)[setting], setting_comments(group.settings).get(setting, "")
@@ -91,7 +92,7 @@ def takes(
                 values = {setting: given.pop(name) for setting, name in group.options.items()}
                 given[group.argument] = {setting: value for setting, value in values.items() if value is not None}
             return function(**given)
-        del command.__wrapped__                                           # typer would read the inner function's signature
+        del command.__wrapped__                                          # typer would read its signature
         command.__signature__ = inspect.Signature(parameters)
         command.__annotations__ = {p.name: p.annotation for p in parameters}
         return command
@@ -110,6 +111,7 @@ def with_settings(
     if name not in presets: raise ValueError(f"no such preset: {name} (there are {', '.join(presets)})")
     return replace(presets[name], **changes)
 
+# %% ../../nbs/09_command/01_options.ipynb #25b0a674
 def check_used(
     given:Mapping[str, Any], # options by name; None: not given
     needs:Mapping[str, tuple[bool, str]], # by name: is it of use, and what it needs
@@ -131,13 +133,14 @@ def emit(
 def load_plugin(
     path:Path|None, # of a Python file; None: nothing to load
     objective:str|None=None, # name of a function in it
-)->Callable[..., Any]|None: # the function, where one is named; raises ValueError or FileNotFoundError where file or function do not work out
+)->Callable[..., Any]|None: # the function, where one is named; raises ValueError or FileNotFoundError
     "Run a user's own file, which may register operations, and fetch the objective from it."
-    if path is None and objective is not None: raise ValueError(f"--objective {objective} is looked for in a --plugin file: name one")
-    if path is None: return None
+    if path is None:
+        if objective is None: return None
+        raise ValueError(f"--objective {objective} is looked for in a --plugin file: name one")
     if not path.is_file(): raise FileNotFoundError(f"no such plugin file: {path}")
     spec = importlib.util.spec_from_file_location(f"csnas_plugin_{path.stem}", path)
-    if spec is None or spec.loader is None: raise ValueError(f"a plugin is a Python file, its name ending in .py, got {path}")
+    if spec is None or spec.loader is None: raise ValueError(f"a plugin is a Python file, ending in .py, got {path}")
     module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
     sys.path.append(str(path.parent.resolve()))                          # a plugin may import its neighbours
     try: spec.loader.exec_module(module)
@@ -146,6 +149,7 @@ def load_plugin(
     if not callable(getattr(module, objective, None)): raise ValueError(f"plugin {path} has no function {objective}")
     return getattr(module, objective)
 
+# %% ../../nbs/09_command/01_options.ipynb #3b6994a3
 def pick_device(
     name:str, # 'auto', or a name that PyTorch knows
 )->str: # a device of this machine

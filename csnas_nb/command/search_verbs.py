@@ -36,17 +36,17 @@ from ..searching.trust import advise, check_table, check_to_dict
 _log = logging.getLogger(__name__)
 
 # %% ../../nbs/09_command/02_search_verbs.ipynb #34b7aa16
-_RANKED = "; ".join(f"{name} {found.correlation}" + (f" ({found.interval[0]} to {found.interval[1]})" if name == "quick" else "")
-                    for name, found in RANKINGS.items())
+_RANKED = "; ".join(f"{name} {found.correlation}" for name, found in RANKINGS.items())
 PRESET_HELP = (f"Settings of the score: {', '.join(PRESETS)}. Rank correlation with test accuracy over 20 random cells on "
-               f"Fashion-MNIST (-1 is perfect): {_RANKED}; on CIFAR-10 quick did not order 30 published cells: see csnas check. "
-               "The options below change single settings.")
+               f"Fashion-MNIST (-1 is perfect): {_RANKED}; on CIFAR-10 quick did not order 30 published cells: see csnas "
+               "check. The options below change single settings.")
 SCORE_OPTIONS = OptionGroup("score", ScoreConfig, SCORE)
 SAMPLER_OPTIONS = OptionGroup("proposing", SamplerConfig, PROPOSALS, without=("kind",))
-PRUNER_OPTIONS = OptionGroup("pruning", PrunerConfig, RULES, {name: f"pruner_{name}" for name in ("percentile", "startup", "warmup")},
-                             without=("kind",), preset="median")
-LIMIT_OPTIONS = OptionGroup("limits", Limits, RULES, {"parameters": "max_parameters", "multiply_adds": "max_multiply_adds",
-                                                      "channels": "count_channels", "layers": "count_layers"})
+_PRUNER = {name: f"pruner_{name}" for name in ("percentile", "startup", "warmup")}
+PRUNER_OPTIONS = OptionGroup("pruning", PrunerConfig, RULES, _PRUNER, without=("kind",), preset="median")
+_LIMITS = {"parameters": "max_parameters", "multiply_adds": "max_multiply_adds", "channels": "count_channels",
+           "layers": "count_layers"}
+LIMIT_OPTIONS = OptionGroup("limits", Limits, RULES, _LIMITS)
 
 # %% ../../nbs/09_command/02_search_verbs.ipynb #06168595
 _COMPARED = ("loss", "strength", "head", "width", "temperature", "views")
@@ -58,13 +58,15 @@ def chosen_score(
     "A preset of the score with some settings changed."
     config = with_settings(PRESETS, preset, changes)
     contrast, bank = TASKS[config.pretext].contrast, config.loss != "nt_xent"
-    needs = {name: (contrast, "embeddings that are compared: --pretext transform, jigsaw, shifted or csi") for name in _COMPARED}
+    compared = (contrast, "embeddings that are compared: --pretext transform, jigsaw, shifted or csi")
+    needs = dict.fromkeys(_COMPARED, compared)
     needs |= {name: (bank, "a loss with a memory bank") for name in ("negatives", "balance", "bank_weight")}
     needs["grid"] = (config.pretext == "jigsaw", "--pretext jigsaw")
     needs["held_out"] = (config.response != "training_loss", "a --response other than training_loss")
     check_used(changes, needs)
     return config
 
+# %% ../../nbs/09_command/02_search_verbs.ipynb #f004a060
 def chosen_space(
     nodes:int, # intermediate nodes
     primitives:str|None, # names separated by commas; None: those of DARTS
@@ -88,10 +90,11 @@ def chosen_proposals(
     check_used(proposing, {"population": (config.kind == "nsga2", "--sampler evolution")})
     if config.random_trials is not None and trials <= config.random_trials:
         name, setting = ("TPE", "--startup") if config.kind == "tpe" else ("NSGA-II", "--population")
-        raise ValueError(f"--trials {trials} leaves {name} no proposal, its first {config.random_trials} trials are random: "
-                         f"ask for more trials, for a smaller {setting}, or for --sampler random")
+        raise ValueError(f"--trials {trials} leaves {name} no proposal, its first {config.random_trials} trials are random: ask "
+                         f"for more trials, for a smaller {setting}, or for --sampler random")
     return config
 
+# %% ../../nbs/09_command/02_search_verbs.ipynb #5dd5c948
 def chosen_rules(
     pruner:str, # name of a preset
     pruning:Mapping[str, Any], # settings of the pruner that were given
@@ -145,7 +148,8 @@ def search_summary(
     repeats = sum("repeat_of" in t.user_attrs for t in result.trials)
     number = next(k for k, t in enumerate(result.trials) if t.number == result.best.number)
     proposer = "NSGA-II" if "nsga2" in origins else "TPE"
-    counts = {"given": origins.count("given"), "given up early": states(result, "PRUNED"), "more over a limit": result.over_limit}
+    counts = {"given": origins.count("given"), "given up early": states(result, "PRUNED"),
+              "more over a limit": result.over_limit}
     more = "".join(f", {count} {name}" for name, count in counts.items() if count)
     by = PROPOSERS.get(origins[number], origins[number])
     return (f"best cell: {result.genotype.name}, score {result.score:.4f}, from trial {number} ({by})\n"
@@ -178,11 +182,11 @@ def search_json(
     run:Path, # its folder
 )->dict[str, Any]: # JSON
     "What a search found, for programs."
-    front = [{"cell": trial_genotype(t).name, "score": t.values[0], "multiply_adds": t.user_attrs["size"]["multiply_adds"]}
-             for t in result.front]
-    return {"run": str(run), "cell": result.genotype.name, "score": result.score, "genotype": json.loads(to_json(result.genotype)),
-            "trials": len(result.trials), "proposed_by_sampler": result.proposals, "given_up": states(result, "PRUNED"),
-            "failed": states(result, "FAIL"), "over_limit": result.over_limit, "front": front}
+    def place(t): return {"cell": trial_genotype(t).name, "score": t.values[0],
+                          "multiply_adds": t.user_attrs["size"]["multiply_adds"]}
+    return {"run": str(run), "cell": result.genotype.name, "score": result.score,
+            "genotype": json.loads(to_json(result.genotype)), "trials": len(result.trials), "proposed_by_sampler": result.proposals, "given_up": states(result, "PRUNED"),
+            "failed": states(result, "FAIL"), "over_limit": result.over_limit, "front": list(map(place, result.front))}
 
 # %% ../../nbs/09_command/02_search_verbs.ipynb #dcc99d72
 def own_objective(
@@ -196,9 +200,12 @@ def own_objective(
     if name is None or name in ZERO_COST:
         load_plugin(plugin)
         return name and zero_cost_objective(name, images, config.channels, config.layers, seed)
-    if plugin is None: raise ValueError(f"--objective {name} is no zero-cost number ({', '.join(ZERO_COST)}): a function of your own needs a --plugin file")
+    if plugin is None:
+        raise ValueError(f"--objective {name} is no zero-cost number ({', '.join(ZERO_COST)}): "
+                         "a function of your own needs a --plugin file")
     return load_plugin(plugin, name)
 
+# %% ../../nbs/09_command/02_search_verbs.ipynb #64a1f03e
 def loaded(
     data:str, # name or folder
     split:str, # which images
@@ -221,18 +228,29 @@ def search_verb(
     run: Annotated[Path, option("Run folder; the same command continues what it holds.", OUTPUT)] = Path("runs/search"),
     trials: Annotated[int, option("Cells to score in all, earlier ones in the folder included.")] = 40,
     size: Size = None, limit: Limit = None, root: Root = None, skip_broken: Skip = False,
-    split: Annotated[str, option("Which images: train, test or all. The training split leaves the test images unseen.", IMAGES)] = "train",
+    split: Annotated[str, option(
+        "Which images: train, test or all. The training split leaves the test images unseen.", IMAGES)] = "train",
     preset: Annotated[str, option(PRESET_HELP, SCORE)] = "quick",
-    sampler: Annotated[str, option("quick, paper or univariate (all TPE), evolution (NSGA-II), or random; the options below change single settings.", PROPOSALS)] = "quick",
+    sampler: Annotated[str, option(
+        "quick, paper or univariate (all TPE), evolution (NSGA-II), or random; the options below change single "
+        "settings.", PROPOSALS)] = "quick",
     nodes: Annotated[int, option("Intermediate nodes of a cell, 1 to 7.", PROPOSALS)] = 4,
-    primitives: Annotated[Optional[str], option("Operations to choose from, separated by commas; by default the eight of DARTS.", PROPOSALS)] = None,
-    encoding: Annotated[str, option("How a cell is written as choices: pairs, strengths (the paper's, mended) or released (for comparison).", PROPOSALS)] = "pairs",
-    warm_start: Annotated[Optional[list[str]], option("Score this cell first: a name, a file, or a run folder for its best ones; may be repeated.", PROPOSALS)] = None,
-    warm_top: Annotated[Optional[int], option("How many cells of each run folder of a warm start; 5 where not given.", PROPOSALS)] = None,
+    primitives: Annotated[Optional[str], option(
+        "Operations to choose from, separated by commas; by default the eight of DARTS.", PROPOSALS)] = None,
+    encoding: Annotated[str, option(
+        "How a cell is written as choices: pairs, strengths (the paper's, mended) or released (for comparison)."
+        , PROPOSALS)] = "pairs",
+    warm_start: Annotated[Optional[list[str]], option(
+        "Score this cell first: a name, a file, or a run folder for its best ones; may be repeated."
+        , PROPOSALS)] = None,
+    warm_top: Annotated[Optional[int], option(
+        "How many cells of each run folder of a warm start; 5 where not given.", PROPOSALS)] = None,
     pruner: Annotated[str, option("Give cells up after an epoch: none or median.", RULES)] = "none",
     pareto: Annotated[bool, option("Minimise multiply-adds as well as the score.", RULES, "--pareto")] = False,
     plugin: Plugin = None,
-    objective: Annotated[Optional[str], option("To minimise in place of the score: a function of the plugin, which takes a genotype and report(epoch, value); or minus a zero-cost number: parameters, multiply_adds, synflow or naswot.", OWN)] = None,
+    objective: Annotated[Optional[str], option(
+        "To minimise in place of the score: a function of the plugin, which takes a genotype and report(epoch, "
+        "value); or minus a zero-cost number: parameters, multiply_adds, synflow or naswot.", OWN)] = None,
     seed: Annotated[int, option("Same seed, same machine: same cell.", OUTPUT)] = 0,
     device: Device = "auto", quiet: Quiet = False, as_json: Json = False,
     *, score: dict, proposing: dict, pruning: dict, limits: dict,
@@ -246,11 +264,11 @@ def search_verb(
     own = own_objective(objective, plugin, images, config, seed)
     usable, known = (True, "") if own else known_repeatability(config, images, run)
     if not usable: _log.warning(known)                                   # before hours are spent
-    result = search(images, trials, config=config, sampler=proposals, space=space, options=rules, objective=own, folder=run, seed=seed,
-                    device=pick_device(device), progress=not quiet)
+    result = search(images, trials, config=config, sampler=proposals, space=space, options=rules, objective=own, folder=run,
+                    seed=seed, device=pick_device(device), progress=not quiet)
     if proposals.random_trials is not None and not result.proposals:
-        _log.warning("the sampler never got to propose from what it had learned: of %d trials %d failed and %d were given up",
-                     len(result.trials), states(result, "FAIL"), states(result, "PRUNED"))
+        _log.warning("the sampler never got to propose from what it had learned: of %d trials %d failed and %d were given "
+                     "up", len(result.trials), states(result, "FAIL"), states(result, "PRUNED"))
     said = f"{search_summary(result)}\n" + (f"{known}\n" if known else "") + f"run folder: {run}"
     emit(said, search_json(result, run) | {"repeatability": known}, as_json)
 
@@ -258,16 +276,23 @@ def search_verb(
 @takes(SCORE_OPTIONS)
 def check_verb(
     data: Annotated[str, option(DATA, IMAGES)] = "digits",
-    run: Annotated[Optional[Path], option("Run folder to keep check.json in, which csnas search looks into.", OUTPUT)] = None,
+    run: Annotated[Optional[Path], option(
+        "Run folder to keep check.json in, which csnas search looks into.", OUTPUT)] = None,
     size: Size = None, limit: Limit = None, root: Root = None, skip_broken: Skip = False,
     split: Annotated[str, option("Which images: train, test or all.", IMAGES)] = "train",
-    preset: Annotated[Optional[list[str]], option(f"{', '.join(PRESETS)}; may be repeated: checked in order until two seeds of one order the cells clearly alike (0.7 or more). By default quick, then contrastive.", SCORE)] = None,
-    cells: Annotated[int, option("Random cells to score, at least 6. A check trains cells times seeds small networks for each preset, about as long as a search of as many trials.", SCORE)] = 10,
+    preset: Annotated[Optional[list[str]], option(
+        f"{', '.join(PRESETS)}; may be repeated: checked in order until two seeds of one order the cells clearly alike"
+        f" (0.7 or more). By default quick, then contrastive.", SCORE)] = None,
+    cells: Annotated[int, option(
+        "Random cells to score, at least 6. A check trains cells times seeds small networks for each preset, about as"
+        " long as a search of as many trials.", SCORE)] = 10,
     seeds: Annotated[int, option("Scores of each cell, at least 2.", SCORE)] = 2,
     nodes: Annotated[int, option("Intermediate nodes of a cell, 1 to 7.", PROPOSALS)] = 4,
-    primitives: Annotated[Optional[str], option("Operations to choose from, separated by commas; by default the eight of DARTS.", PROPOSALS)] = None,
+    primitives: Annotated[Optional[str], option(
+        "Operations to choose from, separated by commas; by default the eight of DARTS.", PROPOSALS)] = None,
     plugin: Plugin = None,
-    seed: Annotated[int, option("Of the choice that --limit makes; the cells checked are always the same.", IMAGES)] = 0,
+    seed: Annotated[int, option(
+        "Of the choice that --limit makes; the cells checked are always the same.", IMAGES)] = 0,
     device: Device = "auto", quiet: Quiet = False, as_json: Json = False,
     *, score: dict,
 ) -> None:
@@ -276,14 +301,15 @@ def check_verb(
     names = preset or (("quick",) if "pretext" in score else ("quick", "contrastive"))
     presets, space = {name: chosen_score(name, score) for name in names}, chosen_space(nodes, primitives)
     images = loaded(data, split, seed, quiet, as_json, size=size, limit=limit, root=root, skip_broken=skip_broken)
-    name, why, checks = advise(images, presets, cells=cells, seeds=seeds, space=space, device=pick_device(device), progress=not quiet)
+    name, why, checks = advise(images, presets, cells=cells, seeds=seeds, space=space, device=pick_device(device),
+                               progress=not quiet)
     found = {"fingerprint": images.fingerprint, "advice": name, "why": why,
              "checks": {key: check_to_dict(check) for key, check in checks.items()}}
     if run: write_check(run, found)
     options = "".join(f" --{key.replace('_', '-')} {value}" for key, value in score.items())
     advice = (f"advice: csnas search --preset {name}{options}, on the same images" if name else
-              "advice: none of these scores is shown to be trustworthy on these images; where more passes or cells are asked for, "
-              "try --preset standard --cells 20")
+              "advice: none of these scores is shown to be trustworthy on these images; where more passes or cells are "
+              "asked for, try --preset standard --cells 20")
     kept = f"\nkept in {run / 'check.json'}" if run else ""
     emit(f"{check_table(checks)}\n{advice}\n{why}{kept}", found, as_json)
 
@@ -299,8 +325,8 @@ def rescore_verb(
     stability = open_run(run).rescore(top, seeds, pick_device(device), not quiet)
     plot_stability(stability).savefig(run / "rescore.png", dpi=150)
     data = {"cells": [cell.name for cell in stability.cells], "searched": stability.searched, "seeds": stability.seeds,
-            "scores": stability.scores, "agreement": _none_if_nan(stability.agreement), "kept": _none_if_nan(stability.kept),
-            "first_again": stability.first_again}
+            "scores": stability.scores, "agreement": _none_if_nan(stability.agreement),
+            "kept": _none_if_nan(stability.kept), "first_again": stability.first_again}
     emit(stability_table(stability), data, as_json)
 
 def _none_if_nan(value):
@@ -313,11 +339,13 @@ PRETRAIN_OPTIONS = OptionGroup("score", ScoreConfig, SCORE, only=("passes", "epo
 @takes(PRETRAIN_OPTIONS)
 def pretrain_verb(
     target: Target,
-    output: Annotated[Optional[Path], option("File to write; by default pretrained.safetensors in the run folder.", OUTPUT)] = None,
+    output: Annotated[Optional[Path], option(
+        "File to write; by default pretrained.safetensors in the run folder.", OUTPUT)] = None,
     pick: Pick = "best", plugin: Plugin = None,
     data: Annotated[Optional[str], option("Images; by default those of the run.", IMAGES)] = None,
     size: Size = None, limit: Limit = None, root: Root = None, skip_broken: Skip = False,
-    preset: Annotated[Optional[str], option(f"Settings where the target is a cell: {', '.join(PRESETS)}; by default quick.", SCORE)] = None,
+    preset: Annotated[Optional[str], option(
+        f"Settings where the target is a cell: {', '.join(PRESETS)}; by default quick.", SCORE)] = None,
     seed: Annotated[int, option("Of weights, order and what the task shows.", OUTPUT)] = 0,
     device: Device = "auto", quiet: Quiet = False, as_json: Json = False,
     *, score: dict,
@@ -332,9 +360,11 @@ def pretrain_verb(
     given = {"size": size, "limit": limit, "root": root, "skip_broken": skip_broken or None}
     check_used(given, {name: (data is not None, "--data; a run folder has its own images") for name in given})
     config = replace(run.config, **score) if run else chosen_score(preset or "quick", score)
-    images = loaded(data, "train", seed, quiet, True, **{**given, "skip_broken": skip_broken}) if data is not None else run.images
+    given["skip_broken"] = skip_broken
+    images = loaded(data, "train", seed, quiet, True, **given) if data is not None else run.images
     trained = pretrain(genotype, images, config, seed=seed, device=pick_device(device))
     if not trained.score.finite: raise RuntimeError(f"{genotype.name}: training broke down, nothing is written")
     save_pretrained(trained, path)
-    emit(f"{genotype.name}: response {trained.score.value:.4f} after {config.epochs} epochs, {trained.score.parameters:,} parameters\nwritten to {path}",
-         {"cell": genotype.name, "response": trained.score.value, "parameters": trained.score.parameters, "file": str(path)}, as_json)
+    value, parameters = trained.score.value, trained.score.parameters
+    emit(f"{genotype.name}: response {value:.4f} after {config.epochs} epochs, {parameters:,} parameters\nwritten to {path}",
+         {"cell": genotype.name, "response": value, "parameters": parameters, "file": str(path)}, as_json)

@@ -16,7 +16,7 @@ from .network import AuxiliaryHead, cell_plan, check_network, check_side, make_s
 from .operations import OPERATIONS, FactorizedReduce, ReLUConvBN, check_operation
 from ..support.seeds import seeded
 
-# %% ../../nbs/02_networks/05_size.ipynb #5d92316c
+# %% ../../nbs/02_networks/05_size.ipynb #22a44967
 @dataclass(frozen=True)
 class Size:
     "How large a network is (rule: see `network_size`)."
@@ -24,16 +24,47 @@ class Size:
     multiply_adds: int  # of convolutions and linear layers, for one image
     auxiliary: int  # parameters of the auxiliary head
 
+# %% ../../nbs/02_networks/05_size.ipynb #9b4bd0f1
 @lru_cache(maxsize=10_000)
 def _count_part(make, arguments, channels, height, width):
-    "Parameters, multiply-adds and shape (C, H, W) of the result of a part of a network; parts of one kind are counted once."
+    "Parameters, multiply-adds and shape (C, H, W) of the result of a part; parts of one kind are counted once."
     from torch.utils.flop_counter import FlopCounterMode
-    with seeded(0), torch.device("meta"): part, image = make(*arguments).eval(), torch.empty(1, channels, height, width)
+    with seeded(0), torch.device("meta"):
+        part, image = make(*arguments).eval(), torch.empty(1, channels, height, width)
     with FlopCounterMode(display=False) as counter, torch.no_grad(): shape = part(image).shape[1:]
     return sum(p.numel() for p in part.parameters()), counter.get_total_flops() // 2, tuple(shape)
 
-def _stem_part(channels, stem, k): return make_stem(channels, stem)[k]
+def _count_stem(channels, stem, sides):
+    "The parts of the stem."
+    if stem == "cifar": return [_count_part(make_stem, (channels, stem), 3, *sides)]
+    first = _count_part(_half_stem, (channels, stem, 0), 3, *sides)
+    return [first, _count_part(_half_stem, (channels, stem, 1), *first[2])]
 
+def _half_stem(channels, stem, k): return make_stem(channels, stem)[k]
+
+# %% ../../nbs/02_networks/05_size.ipynb #9fc31606
+def _count_cell(step, older, newer):
+    "The parts of a cell of a plan, dead nodes included, and the sides of its nodes."
+    channels, stride, (of_older, of_newer) = step["channels"], step["stride"], step["channels_in"]
+    enter = FactorizedReduce if step["older_stride"] == 2 else ReLUConvBN
+    parts = [_count_part(enter, (of_older, channels), of_older, *older),
+             _count_part(ReLUConvBN, (of_newer, channels), of_newer, *newer)]
+    entered = parts[-1][2][1:]
+    inside = tuple(-(-side // stride) for side in entered)
+    for name, source in step["graph"].edges:
+        at, sides = (stride, entered) if source < 2 else (1, inside)
+        parts.append(_count_operation(name, channels, at, sides, inside))
+    return parts, inside
+
+def _count_operation(name, channels, stride, sides, wanted):
+    "An operation as a part; raises ValueError where its map has not the sides that are wanted."
+    check_operation(name)
+    part = _count_part(OPERATIONS[name], (channels, stride), channels, *sides)
+    if part[2] == (channels, *wanted): return part
+    raise ValueError(f"operation {name!r} at stride {stride} makes a map of {part[2]} from one of {(channels, *sides)}: "
+                     f"{(channels, *wanted)} is wanted")
+
+# %% ../../nbs/02_networks/05_size.ipynb #70ad757f
 def network_size(
     genotype:Genotype, # built exactly as written
     channels:int, # C, of a node before the first reduction
@@ -41,36 +72,23 @@ def network_size(
     classes:int|None=None, # None: features, no linear layer
     side:int|tuple[int, int]=32, # of the image, in pixels; or height and width
     auxiliary:bool=False, # count an auxiliary head as well?
-    stem:str="cifar", # one of `STEMS`
+    stem:str="cifar", # 'cifar' or 'imagenet'
 )->Size: # nothing is allocated
     "Parameters, and multiply-adds of convolutions and linear layers for one image, the auxiliary head apart."
     check_network(channels, layers, classes, auxiliary, stem)
     sides = (side, side) if isinstance(side, int) else tuple(side)
     check_side(*sides, layers, stem)
-    if stem == "imagenet": parts = [_count_part(_stem_part, (channels, stem, 0), 3, *sides)]; parts.append(_count_part(_stem_part, (channels, stem, 1), *parts[0][2]))
-    else: parts = [_count_part(make_stem, (channels, stem), 3, *sides)]
-    plan, older, newer = cell_plan(genotype, channels, layers, stem), parts[0][2][1:], parts[-1][2][1:]
-    for cell in plan:
-        counted, inside = _count_cell(cell, older, newer)
+    parts, plan = _count_stem(channels, stem, sides), cell_plan(genotype, channels, layers, stem)
+    older, newer = parts[0][2][1:], parts[-1][2][1:]
+    for step in plan:
+        counted, inside = _count_cell(step, older, newer)
         parts, older, newer = parts + counted, newer, inside
-    widths = [cell["channels"] * len(cell["graph"].outputs) for cell in plan]
+    widths = [step["channels"] * len(step["graph"].outputs) for step in plan]
     if classes: parts.append(((widths[-1] + 1) * classes, widths[-1] * classes, (classes,)))
     head = _head_parameters(widths[reductions(layers)[-1]], classes, stem) if auxiliary else 0
     return Size(sum(part[0] for part in parts), sum(part[1] for part in parts), head)
 
-def _count_cell(cell, older, newer):
-    "The parts of a cell, dead nodes included as in published counts, and the sides of its nodes."
-    channels, (of_older, of_newer) = cell["channels"], cell["channels_in"]
-    parts = [_count_part(FactorizedReduce if cell["older_stride"] == 2 else ReLUConvBN, (of_older, channels), of_older, *older),
-             _count_part(ReLUConvBN, (of_newer, channels), of_newer, *newer)]
-    entered = parts[-1][2][1:]
-    inside = tuple(-(-side // cell["stride"]) for side in entered)
-    for name, source in cell["graph"].edges:
-        check_operation(name)
-        stride, sides = (cell["stride"], entered) if source < 2 else (1, inside)
-        parts.append(_count_part(OPERATIONS[name], (channels, stride), channels, *sides))
-        if parts[-1][2] != (channels, *inside): raise ValueError(f"operation {name!r} at stride {stride} makes a map of {parts[-1][2]} from one of {(channels, *sides)}: {(channels, *inside)} is wanted")
-    return parts, inside
-
+# %% ../../nbs/02_networks/05_size.ipynb #4e189d0d
 def _head_parameters(channels, classes, stem):
-    with seeded(0), torch.device("meta"): return sum(p.numel() for p in AuxiliaryHead(channels, classes, stem).parameters())
+    with seeded(0), torch.device("meta"): head = AuxiliaryHead(channels, classes, stem)
+    return sum(p.numel() for p in head.parameters())

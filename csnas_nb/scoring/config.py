@@ -26,26 +26,26 @@ class ScoreConfig:
     "How a cell is scored; the defaults are the `quick` preset."
     channels: Count = 8  # C, of the small network
     layers: Count = 5  # L, number of its cells
-    passes: Count | None = 12_000  # image passes for each cell, however many images there are, turned copies counted; None: `epochs` times all images
-    epochs: Count = 3  # equal parts of the training, after each of which the response is read off; without `passes`: passes over the images
+    passes: Count | None = 12_000  # image passes for each cell, turned copies counted; None: `epochs` times all images
+    epochs: Count = 3  # equal parts of the training, each with its response; without `passes`: over all images
     batch_size: Annotated[int, Ge(2)] = 64  # instances a step, turned copies counted
     optimiser: Literal["sgd", "adam"] = "adam"  # 'sgd' has momentum 0.9
     learning_rate: Positive = 3e-3  # the highest, where it changes
     schedule: Literal["constant", "one_cycle"] = "one_cycle"  # 'one_cycle' rises and falls within the run (Smith, 2018)
-    pretext: Pretext = "rotation"  # the task: rotation, permutation (of quarters), transform (contrastive, whole images), jigsaw (contrastive, patches), shifted (turned images are others) or csi (that and rotation)
+    pretext: Pretext = "rotation"  # the task: transform or jigsaw (paper), shifted, rotation, permutation, csi
     loss: Loss = "nt_xent"  # where embeddings are compared: 'nt_xent', or with a memory bank 'infonce' or 'pirl'
     strength: ViewStrength = "strong"  # of the change of the image, where embeddings are compared
     grid: Annotated[int, Ge(2), Le(5)] = 3  # patches a side of a jigsaw
-    views: Count = 1  # P, that head g reads; from 2 on one of them is the image unchanged; with a bank and whole images only
+    views: Count = 1  # P, that head g reads, from 2 on one is the image unchanged; with a bank and whole images only
     width: Count = 128  # D, of the embeddings that are compared
     head: Literal["linear", "mlp"] = "mlp"  # f, from features to embedding: at once, or through a hidden layer
-    negatives: Count | None = 255  # K of a bank loss, at most the number of training images less one; None: 2(batch_size-1), which nt_xent always has
+    negatives: Count | None = 255  # K of a bank loss, below the number of images; None: 2(batch_size-1), as nt_xent
     temperature: Positive = 0.5  # τ, of the loss
     balance: Share = 0.5  # λ, weight of the views' term of a bank loss
     bank_weight: Annotated[float, Ge(0), Lt(1)] = 0.5  # w, share of the past in the memory bank
     response: Response = "training_loss"  # what the search minimises (of the effective rank: its negative)
     precision: Literal["fp32", "bf16"] = "fp32"  # of the training; 'bf16' is of use on a GPU
-    held_out: Annotated[float, Gt(0), Le(0.5)] = 0.2  # share of the images kept from training where the response is measured on such
+    held_out: Annotated[float, Gt(0), Le(0.5)] = 0.2  # share of the images that a held-out response is measured on
 
     def __post_init__(self):
         check_settings(self)
@@ -77,9 +77,13 @@ class ScoreConfig:
 def _check_together(config):
     "ValueError where settings that are fine each by itself make no sense together."
     bank, whole = config.loss != "nt_xent", config.pretext == "transform"
-    require(config.pretext != "jigsaw" or bank, "pretext", "another with nt_xent, which compares two whole images", config.pretext)
-    require(whole or config.pretext == "jigsaw" or not bank, "loss", f"nt_xent with {config.pretext}, which has no memory bank", config.loss)
-    require(config.batch_size % config.copies == 0, "batch_size", f"a multiple of {config.copies} with {config.pretext}, which makes so many instances of an image", config.batch_size)
+    require(config.pretext != "jigsaw" or bank, "pretext", "another with nt_xent, which compares two whole images",
+            config.pretext)
+    require(whole or config.pretext == "jigsaw" or not bank, "loss",
+            f"nt_xent with {config.pretext}, which has no memory bank", config.loss)
+    require(config.batch_size % config.copies == 0, "batch_size",
+            f"a multiple of {config.copies} with {config.pretext}, which makes so many instances of an image",
+            config.batch_size)
     require(whole and bank or config.views == 1, "views", "1 but for a bank and whole images", config.views)
 
 def config_from_dict(
@@ -91,14 +95,16 @@ def config_from_dict(
     return ScoreConfig(**settings)
 
 # %% ../../nbs/03_scoring/04_config.ipynb #1606df2a
-PAPER = ScoreConfig(channels=32, layers=8, passes=None, epochs=10, batch_size=256, optimiser="sgd", learning_rate=1e-3, schedule="constant", pretext="transform", loss="infonce",
+PAPER = ScoreConfig(channels=32, layers=8, passes=None, epochs=10, batch_size=256, optimiser="sgd", learning_rate=1e-3,
+                    schedule="constant", pretext="transform", loss="infonce",
                     strength="light", views=2, width=256, head="linear", negatives=None, temperature=0.07)
 BANK = ScoreConfig(pretext="transform", loss="infonce", passes=None, batch_size=128, head="linear", temperature=0.07)
 CONTRASTIVE = ScoreConfig(pretext="transform")
 SIMCLR = replace(CONTRASTIVE, passes=None, epochs=10, batch_size=256)
 QUICK = ScoreConfig()
 STANDARD = replace(QUICK, passes=24_000, batch_size=32)
-PRESETS = {"quick": QUICK, "standard": STANDARD, "paper": PAPER, "contrastive": CONTRASTIVE, "simclr": SIMCLR, "bank": BANK}
+PRESETS = {"quick": QUICK, "standard": STANDARD, "paper": PAPER, "contrastive": CONTRASTIVE, "simclr": SIMCLR,
+           "bank": BANK}
 
 # %% ../../nbs/03_scoring/04_config.ipynb #new00004
 @dataclass(frozen=True)
@@ -110,6 +116,7 @@ class Ranking:
     interval: tuple[float, float]  # 95 %, by Fisher's transformation
     agreement: float = math.nan  # Spearman's, of two seeds of the score; NaN: not measured
 
-RANKINGS = {"quick": Ranking("Fashion-MNIST", 20, -0.67, (-0.87, -0.28), 0.86), "standard": Ranking("Fashion-MNIST", 20, -0.72, (-0.89, -0.35)),
+RANKINGS = {"quick": Ranking("Fashion-MNIST", 20, -0.67, (-0.87, -0.28), 0.86),
+            "standard": Ranking("Fashion-MNIST", 20, -0.72, (-0.89, -0.35)),
             "contrastive": Ranking("Fashion-MNIST", 20, -0.34, (-0.69, 0.13))}
 "What the study of ranking found, by preset."
