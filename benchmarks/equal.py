@@ -1,7 +1,7 @@
 """Does `csnas_nb` give the plain network's numbers? `python benchmarks/equal.py`
 
 For every known cell and 50 random ones, at an even and an odd side: features and all gradients, in double precision, against `plain.py` with the
-same weights, three times: with the ways of `csnas_nb.fast` for small maps, for middling and for large ones. In single precision twice, where only
+same weights, three times: with the ways of `csnas_nb.support.fast` for small maps, for middling and for large ones. In single precision twice, where only
 rounding may differ; the known cells once more at the size of large maps, and in evaluation mode. Last the losses against loops over the samples.
 """
 from __future__ import annotations

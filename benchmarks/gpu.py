@@ -1,7 +1,7 @@
 """One training step on a GPU, call by call and as a CUDA graph: `python benchmarks/gpu.py`
 
 A label-free task (by how many quarter turns was an image rotated?) on 20,000 random images of 28x28 pixels, with the network of the `quick`
-preset, by the loop that everybody writes and by `csnas_nb.steps`. Of each the median time of a step, and the seconds of the whole training
+preset, by the loop that everybody writes and by `csnas_nb.support.steps`. Of each the median time of a step, and the seconds of the whole training
 with everything before it. Without a GPU it says so; `--device cpu --steps 3` tries the script out on the CPU.
 """
 from __future__ import annotations

@@ -144,7 +144,7 @@ def ntxent(first: Tensor, second: Tensor, temperature: float) -> Tensor:
 
 
 def make_views(side: int, grey: bool, mirror: bool) -> transforms.Compose:
-    "The strong views of `csnas_nb.views`, for one PIL image at a time."
+    "The strong views of `csnas_nb.scoring.views`, for one PIL image at a time."
     steps = [transforms.RandomResizedCrop(side, scale=(0.5, 1.0), ratio=(0.8, 1.25))]
     if grey:
         steps.append(transforms.RandomAffine(15, translate=(0.1, 0.1), scale=(0.9, 1.1)))

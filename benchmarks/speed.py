@@ -279,7 +279,8 @@ def page_faults(repeats: int = 3) -> dict[str, list[float]]:
 
 def starting(repeats: int = 5) -> dict[str, float]:
     "Median seconds until a new process has imported or answered."
-    commands = {"import torch": ["-c", "import torch"], "import torch, csnas_nb.search": ["-c", "import torch, csnas_nb.search"], "csnas --help": ["-m", "csnas_nb.command.cli", "--help"]}
+    searching = "import torch, csnas_nb.searching.study"
+    commands = {"import torch": ["-c", "import torch"], searching: ["-c", searching], "csnas --help": ["-m", "csnas_nb", "--help"]}
     program = Path(sys.executable).parent / "csnas"
     seconds = {}
     for name, arguments in commands.items():

@@ -83,8 +83,9 @@ def evaluate_verb(
     splits = labelled_splits(origin, chosen, on_disk=on_disk, valid=valid, progress=not quiet)
     device, folder = pick_device(device), output or (run.folder if run else Path("runs") / genotype.name)
     evaluation = evaluate_cells(
-        cells, splits, chosen, folder=folder, seeds=range(seeds), origin=origin, seen=seen, device=device, precision=precision,
-        top_k=top_k, workers=workers or 0, progress=not quiet, score=run and (lambda cell: score_or_none(run, cell, device)))
+        cells, splits, chosen, folder=folder, seeds=range(seeds), origin=origin, seen=seen, device=device,
+        precision=precision, top_k=top_k, workers=workers or 0, progress=not quiet,
+        score=None if run is None else lambda cell: score_or_none(run, cell, device))
     if not is_main_process(): return
     draw_evaluation(evaluation, device)
     if said := few_steps(splits.train, chosen): _log.warning(said)
@@ -171,7 +172,8 @@ def found_in(
     def named(cell):
         data = next((data for data in everything if report_from_dict(data).genotype.digest == cell.digest), None)
         return _stored("known", data) if data else _Found("known", cell)
-    def one(target): return _stored(Path(target).name, folders[target][0]) if target in folders else named(as_genotype(target))
+    def one(target):
+        return _stored(Path(target).name, folders[target][0]) if target in folders else named(as_genotype(target))
     return list(map(one, targets))
 
 def _of_one_question(found):
@@ -195,15 +197,16 @@ def compare_verb(
     if not alike: _log.warning("trained by other recipes or seeds, or on other images: these errors cannot be compared")
     recipe, sides, classes = Recipe(channels=36, layers=20), (32, 32), 10
     if rows: recipe, sides, classes = rows[0].report.recipe, rows[0].report.sides, len(rows[0].report.classes)
-    def size_of(cell): return network_size(cell.genotype, recipe.channels, recipe.layers, classes, sides, stem=recipe.stem)
-    sizes = list(map(size_of, bare))
+    sizes = [network_size(cell.genotype, recipe.channels, recipe.layers, classes, sides, stem=recipe.stem)
+             for cell in bare]
     if output:
         output.mkdir(parents=True, exist_ok=True)
         if rows and alike: plot_comparison(rows).savefig(output / "comparison.png", dpi=150)
         draw_cells([(cell.name, cell.genotype) for cell in found]).savefig(output / "cells.png", dpi=120)
     parts = [comparison_table(rows), difference_table(rows) if alike else ""] if rows else []
-    parts.append("\n".join(f"not trained here: {cell.genotype.name}, {size.parameters:,} parameters, {size.multiply_adds:,} "
-                           f"multiply-adds (C={recipe.channels}, {recipe.layers} cells)" for cell, size in zip(bare, sizes)))
+    network = f"(C={recipe.channels}, {recipe.layers} cells)"
+    parts.append("\n".join(f"not trained here: {cell.genotype.name}, {size.parameters:,} parameters, "
+                           f"{size.multiply_adds:,} multiply-adds {network}" for cell, size in zip(bare, sizes)))
     data = {"reports": [{"name": row.role, "score": row.score, **report_to_dict(row.report)} for row in rows],
             "not_trained": [{"name": cell.name, "cell": cell.genotype.name, "parameters": size.parameters,
                              "multiply_adds": size.multiply_adds} for cell, size in zip(bare, sizes)]}
@@ -230,7 +233,8 @@ def export_verb(
 ) -> None:
     "Write a trained network into a file for other programs."
     writers = {".onnx": export_onnx, ".pt2": export_program}
-    if file.suffix not in writers: raise ValueError(f"the file to write ends in {' or '.join(writers)}, got {file.name}")
+    if file.suffix not in writers:
+        raise ValueError(f"the file to write ends in {' or '.join(writers)}, got {file.name}")
     load_plugin(plugin)
     classifier = load_classifier(target)
     difference = writers[file.suffix](classifier, file)

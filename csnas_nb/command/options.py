@@ -12,9 +12,8 @@ import inspect
 import json
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import MISSING, dataclass, fields, replace
+from dataclasses import MISSING, dataclass, field, fields, replace
 from pathlib import Path
-from types import MappingProxyType
 from typing import Annotated, Any, Literal, Optional, TypeVar, get_args, get_origin
 
 import typer
@@ -30,14 +29,14 @@ def option(text: str, panel: str | None = None, *names: str) -> Any:
     "An option with its help, in a group."
     return typer.Option(*names, help=text, rich_help_panel=panel)
 
-Size = Annotated[Optional[int], option("Side in pixels to resize to; by default a data set's own, a folder's 32.", IMAGES)]
+Size = Annotated[Optional[int], option("Side in pixels to resize to; by default a data set's own, or 32.", IMAGES)]
 Limit = Annotated[Optional[int], option("Use at most this many images, chosen by the seed.", IMAGES)]
 Root = Annotated[Optional[Path], option("Folder to look in first for a data set that comes by name.", IMAGES)]
 Skip = Annotated[bool, option("Leave out files that do not decode, and count them.", IMAGES, "--skip-broken")]
 Device = Annotated[str, option("cpu, cuda, cuda:1, mps, or auto: a GPU if there is one.", OUTPUT)]
 Json = Annotated[bool, option("Print one JSON object instead of text.", OUTPUT, "--json")]
-Plugin = Annotated[Optional[Path], option("Python file to run first, with operations or an objective. Its code is trusted.", OWN)]
-Pick = Annotated[str, option("Which cell of a run: best, knee (of the front), or a place on the front, 0: smallest.")]
+Plugin = Annotated[Optional[Path], option("Python file to run first, with operations or an objective; trusted.", OWN)]
+Pick = Annotated[str, option("Which cell of a run: best, knee (of the front), or a place on the front, from 0.")]
 Quiet = Annotated[bool, option("No progress bar.", OUTPUT, "--quiet", "-q")]
 Target = Annotated[str, typer.Argument(help="A run folder, or a cell: a known name, a file, or DARTS' text form.")]
 
@@ -48,7 +47,7 @@ class OptionGroup:
     argument: str  # of the command's function: gets the given settings, by name
     settings: type  # a dataclass
     panel: str  # group of the help
-    names: Mapping[str, str] = MappingProxyType({})  # option by setting, where they differ
+    names: Mapping[str, str] = field(default_factory=dict)  # option by setting, where they differ
     only: tuple[str, ...] = ()  # these settings; empty: all
     without: tuple[str, ...] = ()  # but for these
     preset: str = "quick"  # whose values are the dataclass's defaults, for the help

@@ -37,9 +37,9 @@ _log = logging.getLogger(__name__)
 
 # %% ../../nbs/09_command/02_search_verbs.ipynb #34b7aa16
 _RANKED = "; ".join(f"{name} {found.correlation}" for name, found in RANKINGS.items())
-PRESET_HELP = (f"Settings of the score: {', '.join(PRESETS)}. Rank correlation with test accuracy over 20 random cells on "
-               f"Fashion-MNIST (-1 is perfect): {_RANKED}; on CIFAR-10 quick did not order 30 published cells: see csnas "
-               "check. The options below change single settings.")
+PRESET_HELP = (f"Settings of the score: {', '.join(PRESETS)}. Rank correlation with test accuracy over 20 random cells "
+               f"on Fashion-MNIST (-1 is perfect): {_RANKED}; on CIFAR-10 quick did not order 30 published cells: see "
+               "csnas check. The options below change single settings.")
 SCORE_OPTIONS = OptionGroup("score", ScoreConfig, SCORE)
 SAMPLER_OPTIONS = OptionGroup("proposing", SamplerConfig, PROPOSALS, without=("kind",))
 _PRUNER = {name: f"pruner_{name}" for name in ("percentile", "startup", "warmup")}
@@ -90,8 +90,8 @@ def chosen_proposals(
     check_used(proposing, {"population": (config.kind == "nsga2", "--sampler evolution")})
     if config.random_trials is not None and trials <= config.random_trials:
         name, setting = ("TPE", "--startup") if config.kind == "tpe" else ("NSGA-II", "--population")
-        raise ValueError(f"--trials {trials} leaves {name} no proposal, its first {config.random_trials} trials are random: ask "
-                         f"for more trials, for a smaller {setting}, or for --sampler random")
+        raise ValueError(f"--trials {trials} leaves {name} no proposal, its first {config.random_trials} trials are "
+                         f"random: ask for more trials, for a smaller {setting}, or for --sampler random")
     return config
 
 # %% ../../nbs/09_command/02_search_verbs.ipynb #5dd5c948
@@ -184,9 +184,11 @@ def search_json(
     "What a search found, for programs."
     def place(t): return {"cell": trial_genotype(t).name, "score": t.values[0],
                           "multiply_adds": t.user_attrs["size"]["multiply_adds"]}
+    counts = {"proposed_by_sampler": result.proposals, "given_up": states(result, "PRUNED"),
+              "failed": states(result, "FAIL"), "over_limit": result.over_limit}
     return {"run": str(run), "cell": result.genotype.name, "score": result.score,
-            "genotype": json.loads(to_json(result.genotype)), "trials": len(result.trials), "proposed_by_sampler": result.proposals, "given_up": states(result, "PRUNED"),
-            "failed": states(result, "FAIL"), "over_limit": result.over_limit, "front": list(map(place, result.front))}
+            "genotype": json.loads(to_json(result.genotype)), "trials": len(result.trials), **counts,
+            "front": list(map(place, result.front))}
 
 # %% ../../nbs/09_command/02_search_verbs.ipynb #dcc99d72
 def own_objective(
@@ -264,11 +266,11 @@ def search_verb(
     own = own_objective(objective, plugin, images, config, seed)
     usable, known = (True, "") if own else known_repeatability(config, images, run)
     if not usable: _log.warning(known)                                   # before hours are spent
-    result = search(images, trials, config=config, sampler=proposals, space=space, options=rules, objective=own, folder=run,
-                    seed=seed, device=pick_device(device), progress=not quiet)
+    result = search(images, trials, config=config, sampler=proposals, space=space, options=rules, objective=own,
+                    folder=run, seed=seed, device=pick_device(device), progress=not quiet)
     if proposals.random_trials is not None and not result.proposals:
-        _log.warning("the sampler never got to propose from what it had learned: of %d trials %d failed and %d were given "
-                     "up", len(result.trials), states(result, "FAIL"), states(result, "PRUNED"))
+        _log.warning("the sampler never got to propose from what it had learned: of %d trials %d failed and %d were "
+                     "given up", len(result.trials), states(result, "FAIL"), states(result, "PRUNED"))
     said = f"{search_summary(result)}\n" + (f"{known}\n" if known else "") + f"run folder: {run}"
     emit(said, search_json(result, run) | {"repeatability": known}, as_json)
 
@@ -366,5 +368,6 @@ def pretrain_verb(
     if not trained.score.finite: raise RuntimeError(f"{genotype.name}: training broke down, nothing is written")
     save_pretrained(trained, path)
     value, parameters = trained.score.value, trained.score.parameters
-    emit(f"{genotype.name}: response {value:.4f} after {config.epochs} epochs, {parameters:,} parameters\nwritten to {path}",
-         {"cell": genotype.name, "response": value, "parameters": parameters, "file": str(path)}, as_json)
+    emit(f"{genotype.name}: response {value:.4f} after {config.epochs} epochs, {parameters:,} parameters\n"
+         f"written to {path}", {"cell": genotype.name, "response": value, "parameters": parameters,
+                                "file": str(path)}, as_json)

@@ -22,20 +22,18 @@ import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from .batches import resized
-from .checkpoints import CHECKPOINT, NETWORK, run_identity
+from .batches import few_steps, planned_steps, resized
+from .checkpoints import CHECKPOINT, NETWORK, Classifier, Trained, load_trained, run_identity
 from .loop import predict
 from csnas_nb.evaluating.measures import (
     Calibration, Latency, Measures, class_table, difference_interval, latency, mean_interval, measure,
     measures_from_dict, plot_confusion_matrix,
 )
 from .recipes import RECIPES, Recipe
-from .training import Classifier, Trained, few_steps, load_trained, planned_steps, train
+from .training import train
 from ..images.image_set import ImageSet, Splits, split_images
 from ..networks.genotype import Genotype
 from ..networks.size import Size, network_size
-
-# %% ../../nbs/05_evaluating/07_reports.ipynb #b1d818b5
 _log = logging.getLogger(__name__)
 
 # %% ../../nbs/05_evaluating/07_reports.ipynb #c71c656a

@@ -61,8 +61,8 @@ def _count_operation(name, channels, stride, sides, wanted):
     check_operation(name)
     part = _count_part(OPERATIONS[name], (channels, stride), channels, *sides)
     if part[2] == (channels, *wanted): return part
-    raise ValueError(f"operation {name!r} at stride {stride} makes a map of {part[2]} from one of {(channels, *sides)}: "
-                     f"{(channels, *wanted)} is wanted")
+    raise ValueError(f"operation {name!r} at stride {stride} makes a map of {part[2]} "
+                     f"from one of {(channels, *sides)}: {(channels, *wanted)} is wanted")
 
 # %% ../../nbs/02_networks/05_size.ipynb #70ad757f
 def network_size(

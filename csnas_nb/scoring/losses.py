@@ -146,8 +146,8 @@ def retrieval_error(
 )->float: # in 0..1: share of the queries whose own key does not beat every other
     "How often an image is not found by its embedding."
     _check(query, keys)
-    likeness = F.normalize(query, dim=1) @ F.normalize(keys, dim=1).T
+    similarity = F.normalize(query, dim=1) @ F.normalize(keys, dim=1).T
     itself = torch.eye(len(query), dtype=torch.bool, device=query.device)
-    best_other = likeness.masked_fill(itself, -math.inf).amax(1)
-    rounding = query.shape[1] * torch.finfo(likeness.dtype).eps
-    return 1 - (likeness.diagonal() > best_other + rounding).sum().item() / len(query)
+    best_other = similarity.masked_fill(itself, -math.inf).amax(1)
+    rounding = query.shape[1] * torch.finfo(similarity.dtype).eps
+    return 1 - (similarity.diagonal() > best_other + rounding).sum().item() / len(query)

@@ -26,7 +26,14 @@ from .results import SearchResult, trial_genotype
 from .study import as_of_now
 from ..support.files import write_whole
 
-# %% ../../nbs/04_searching/07_stability.ipynb #1f4ac0c5
+# %% ../../nbs/04_searching/07_stability.ipynb #978820ed
+def _mean_correlation(ranks):
+    "Mean of Spearman's correlation over all pairs of columns."
+    upper = np.triu_indices(ranks.shape[1], 1)
+    if not len(upper[0]) or len(ranks) < 2: return math.nan
+    return float(ranks.corr(method="spearman").to_numpy()[upper].mean())
+
+# %% ../../nbs/04_searching/07_stability.ipynb #bcbec906
 @dataclass(frozen=True)
 class Stability:
     "The best cells of a search, scored again."
@@ -48,7 +55,7 @@ class Stability:
 
     @property
     def kept(self) -> float:
-        "Mean rank correlation between the order of the search and that of each new seed, -1 to 1; NaN where either order is all ties."
+        "Mean rank correlation of the search's order with each new seed's, -1 to 1; NaN where either is all ties."
         both = self.ranks.assign(search=self.searched).corr(method="spearman")
         return float(both["search"].drop("search").mean())
 
@@ -60,15 +67,37 @@ class Stability:
     @property
     def lowest_mean(self) -> Genotype | None:
         "The cell with the lowest mean of new scores, a breakdown counting as last; None where every cell broke down."
-        mean, cell = min(((np.mean(row), cell) for cell, row in zip(self.cells, self.scores) if np.isfinite(row).all()), key=lambda pair: pair[0], default=(None, None))
-        return cell
+        means = [(np.mean(row), k) for k, row in enumerate(self.scores) if np.isfinite(row).all()]
+        return self.cells[min(means)[1]] if means else None
 
-def _mean_correlation(ranks):
-    "Mean of Spearman's correlation over all pairs of columns."
-    upper = np.triu_indices(ranks.shape[1], 1)
-    return float(ranks.corr(method="spearman").to_numpy()[upper].mean()) if len(upper[0]) and len(ranks) > 1 else math.nan
+# %% ../../nbs/04_searching/07_stability.ipynb #0d11f113
+def _check_rescore(result, top, best, seeds):
+    "ValueError where there is nothing to compare, or no seed to compare with."
+    if top < 2 or len(best) < 2:
+        there = f"the search has {len(result.complete)} with a score"
+        raise ValueError(f"an order needs at least two cells: top={top}, and {there}")
+    if not seeds or len(set(seeds)) < len(seeds) or min(seeds) < 0:
+        raise ValueError(f"seeds must be different numbers of at least 0, got {list(seeds)}")
+    settings = as_of_now(result.study.user_attrs.get("settings", {}))
+    if (name := settings.get("objective", "label_free_score")) != "label_free_score":
+        why = "only the label-free score can be scored again"
+        raise ValueError(f"the search had an objective of its own, {name}, which takes no seed: {why}")
 
-# %% ../../nbs/04_searching/07_stability.ipynb #8642f6f0
+def _question(config, images, device):
+    "What a new score depends on, beside cell and seed."
+    where = {"device": str(device), "threads": torch.get_num_threads(), "torch": torch.__version__}
+    return json.loads(json.dumps({"config": asdict(config), "fingerprint": images.fingerprint, **where}))
+
+def _answers(path, question):
+    "Scores of earlier calls with the same settings, images and machine, and a function that writes them."
+    answers = json.loads(path.read_text(encoding="utf-8")) if path and path.is_file() else []
+    known = next((answer["scores"] for answer in answers if answer["question"] == question), {})
+    others = [answer for answer in answers if answer["question"] != question]
+    def keep():
+        if path: write_whole(path, json.dumps([*others, {"question": question, "scores": known}], indent=1).encode())
+    return known, keep
+
+# %% ../../nbs/04_searching/07_stability.ipynb #a3aa09b8
 def rescore(
     result:SearchResult, # of a search by the label-free score
     images:ImageSet, # those of the search; labels are dropped
@@ -82,49 +111,47 @@ def rescore(
 )->Stability: # raises ValueError where the search has fewer than two scored cells
     "The top cells of a search scored again with new seeds."
     best = sorted(result.complete, key=lambda t: t.values[0])[:top]
-    if top < 2 or len(best) < 2: raise ValueError(f"an order needs at least two cells: top={top}, and the search has {len(result.complete)} with a score")
-    if not seeds or len(set(seeds)) < len(seeds) or min(seeds) < 0: raise ValueError(f"seeds must be different numbers of at least 0, got {list(seeds)}")
-    cells, images, path = [trial_genotype(t) for t in best], unlabelled(images), Path(folder) / "rescore.json" if folder else None
-    if (name := as_of_now(result.study.user_attrs.get("settings", {})).get("objective", "label_free_score")) != "label_free_score":
-        raise ValueError(f"the search had an objective of its own, {name}, which takes no seed: only the label-free score can be scored again")
-    where = {"device": str(device), "threads": torch.get_num_threads(), "torch": torch.__version__}
-    question = json.loads(json.dumps({"config": asdict(config), "fingerprint": images.fingerprint, **where}))
-    answers = _read_answers(path)
-    known = next((answer["scores"] for answer in answers if answer["question"] == question), {})
-    others = [answer for answer in answers if answer["question"] != question]
+    _check_rescore(result, top, best, seeds)
+    cells, images = [trial_genotype(t) for t in best], unlabelled(images)
+    known, keep = _answers(Path(folder) / "rescore.json" if folder else None, _question(config, images, device))
     todo = [(cell, seed) for cell in cells for seed in seeds if f"{cell.digest} {seed}" not in known]
     for cell, seed in tqdm(todo, desc="rescore", unit="score", disable=not progress):
         value = label_free_score(cell, images, config, seed=seed, device=device).value
         known[f"{cell.digest} {seed}"] = value if math.isfinite(value) else None
-        if path: write_whole(path, json.dumps([*others, {"question": question, "scores": known}], indent=1).encode())
-    def new(cell, seed): return math.nan if known[f"{cell.digest} {seed}"] is None else known[f"{cell.digest} {seed}"]
-    return Stability(tuple(cells), tuple(t.values[0] for t in best), tuple(seeds), tuple(tuple(new(cell, seed) for seed in seeds) for cell in cells))
+        keep()
+    scores = [[known[f"{cell.digest} {seed}"] for seed in seeds] for cell in cells]
+    rows = tuple(tuple(math.nan if value is None else value for value in row) for row in scores)
+    return Stability(tuple(cells), tuple(t.values[0] for t in best), tuple(seeds), rows)
 
-def _read_answers(path):
-    "What earlier calls of `rescore` wrote, by question: settings, images and machine."
-    return json.loads(path.read_text(encoding="utf-8")) if path and path.is_file() else []
-
-# %% ../../nbs/04_searching/07_stability.ipynb #6809eb2d
+# %% ../../nbs/04_searching/07_stability.ipynb #f0fb2db4
 def stability_table(
     stability:Stability, # from `rescore`
 )->str: # one line a cell, and what it means
     "The new scores as a text table."
-    lines = [f"{'cell':16s} {'search':>8s} {'new mean':>9s} {'± sd':>7s}  places with seeds {', '.join(map(str, stability.seeds))}"]
-    for cell, old, new, places in zip(stability.cells, stability.searched, stability.scores, stability.ranks.to_numpy()):
-        spread = f"{np.std(new, ddof=1):7.4f}" if len(new) > 1 else f"{'':7s}"
-        lines.append(f"{cell.name:16s} {old:8.4f} {np.mean(new):9.4f} {spread}  {' '.join(f'{place:2d}' for place in places)}")
-    lines.append(f"the winner of the search is first again with {round(stability.first_again * len(stability.seeds))} of {len(stability.seeds)} seeds; "
-                 f"rank correlation of the search's order with a new seed's {stability.kept:+.2f}, between new seeds {stability.agreement:+.2f}")
-    lowest = stability.lowest_mean
-    return "\n".join(lines + [f"lowest mean of the new scores: {lowest.name if lowest else 'none, every cell broke down'}"])
+    seeds, lowest = stability.seeds, stability.lowest_mean
+    head = f"{'cell':16s} {'search':>8s} {'new mean':>9s} {'± sd':>7s}  places with seeds {', '.join(map(str, seeds))}"
+    rows = zip(stability.cells, stability.searched, stability.scores, stability.ranks.to_numpy())
+    again = f"{round(stability.first_again * len(seeds))} of {len(seeds)} seeds"
+    first = f"the winner of the search is first again with {again}"
+    agreed = f"rank correlation of the search's order with a new seed's {stability.kept:+.2f}"
+    last = f"lowest mean of the new scores: {lowest.name if lowest else 'none, every cell broke down'}"
+    told = f"{first}; {agreed}, between new seeds {stability.agreement:+.2f}"
+    return "\n".join([head, *(_table_line(*row) for row in rows), told, last])
 
+def _table_line(cell, old, new, places):
+    "One cell in the table."
+    spread = f"{np.std(new, ddof=1):7.4f}" if len(new) > 1 else f"{'':7s}"
+    return f"{cell.name:16s} {old:8.4f} {np.mean(new):9.4f} {spread}  {' '.join(f'{place:2d}' for place in places)}"
+
+# %% ../../nbs/04_searching/07_stability.ipynb #dc98baae
 def plot_stability(
     stability:Stability, # from `rescore`
 )->Figure: # closed, so that it is shown once
     "Scores of the search's best cells, then with each new seed, as a matplotlib figure."
     import matplotlib.pyplot as plt
     figure, axis = plt.subplots(figsize=(7, 3.2), layout="constrained")
-    for cell, old, new in zip(stability.cells, stability.searched, stability.scores): axis.plot([old, *new], "o-", ms=4, lw=1, label=cell.name)
+    for cell, old, new in zip(stability.cells, stability.searched, stability.scores):
+        axis.plot([old, *new], "o-", ms=4, lw=1, label=cell.name)
     axis.set_xticks(range(len(stability.seeds) + 1), ["search", *(f"seed {seed}" for seed in stability.seeds)])
     axis.set_ylabel("score"); figure.legend(fontsize=8, loc="outside right upper")
     plt.close(figure)

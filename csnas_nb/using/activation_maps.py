@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from ..evaluating.training import Classifier
+from ..evaluating.checkpoints import Classifier
 from ..images.image_set import ImageSet, normalise, take
 from ..networks.network import Network
 from ..support.machine import evaluating

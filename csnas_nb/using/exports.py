@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from ..evaluating.training import Classifier
+from ..evaluating.checkpoints import Classifier
 from ..support.files import whole_file
 
 # %% ../../nbs/06_using/03_exports.ipynb #8e8c1fc7
