@@ -1,4 +1,4 @@
-"""What makes the notebooks one book: how each begins and ends, captions below pictures, solutions to exercises."""
+"""What makes the notebooks one book, a form of our own: how each begins and ends, captions below pictures, solutions to exercises."""
 from __future__ import annotations
 
 import posixpath
@@ -53,7 +53,7 @@ def way_on(text: str, name: str) -> list[str]:
 
 def faults(notebook, path: Path) -> list[str]:
     "What a notebook lacks of what every notebook has; the front page goes its own way."
-    name = path.relative_to(project.ROOT / "nbs").as_posix()
+    name = project.name_of(path)
     if name == street.FRONT:
         return captions(notebook.cells)
     texts = [cell.source for cell in notebook.cells if cell.cell_type == "markdown"]

@@ -1,4 +1,7 @@
-"""One notebook at a time: what clean means, the Colab cells, and running it in a process of its own."""
+"""One notebook at a time: what clean means, the Colab cells, and running it in a process of its own.
+
+nbdev_test stores no outputs and nbconvert knows no flags of nbdev: execnb's shell runs the cells that nbdev_test would run.
+"""
 from __future__ import annotations
 
 import os
@@ -19,6 +22,7 @@ from nbdev.clean import clean_nb
 from nbdev.process import extract_directives
 
 WORKERS = 2
+ANSI = re.compile(r"\x1b\[[0-9;]*m")
 BADGE = re.compile(r"\[!\[Open in Colab]\(\S+\)]\(\S+\)\s*")
 NAME = re.compile(r"[\w-]+")
 ROW = re.compile(r"^(\| \[[^\]]+]\(([^)]+\.ipynb)\) \|.*?\|.*?\|)[^|]*\|$", re.MULTILINE)
@@ -33,16 +37,11 @@ def clean_text(notebook) -> str:
     return nb2str(notebook)
 
 
-def mentions(notebook, package: str) -> bool:
-    "Whether the notebook's code names a package, by the name it is imported under."
-    module = re.compile(rf"\b{package.replace('-', '_')}\b")
-    return any(module.search(cell.source) for cell in notebook.cells if cell.cell_type == "code" and not is_stamp(cell))
-
-
 def install_source(notebook) -> str:
     "The cell that installs the released package on Colab, and what else this notebook uses."
     settings = project.settings()
-    others = [need for need in settings.colab_requirements.split() if mentions(notebook, NAME.match(need)[0])]
+    code = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "code" and not is_stamp(cell))
+    others = [need for need in settings.colab_requirements.split() if re.search(rf"\b{NAME.match(need)[0].replace('-', '_')}\b", code)]
     wanted = " ".join([f"git+{settings.git_url}@v{settings.version}", *(f'"{need}"' for need in others)])
     return f'{INSTALL}\nimport sys\nif "google.colab" in sys.modules:\n    %pip install -q {wanted}'
 
@@ -53,11 +52,6 @@ def colab_address(name: str) -> str:
     return f"https://colab.research.google.com/github/{settings.user}/{settings.repo}/blob/{settings.branch}/nbs/{name}"
 
 
-def badge_source(name: str) -> str:
-    "The link that opens the notebook in Colab."
-    return f"[![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)]({colab_address(name)})"
-
-
 def is_stamp(cell) -> bool:
     "Whether `stamp` wrote the cell."
     if cell.cell_type == "code":
@@ -65,42 +59,32 @@ def is_stamp(cell) -> bool:
     return BADGE.fullmatch(cell.source) is not None or street.is_picture(cell)
 
 
-def fold_solutions(notebook) -> None:
-    "Hide in JupyterLab the code that the site folds."
-    for cell in notebook.cells:
-        if cell.cell_type == "code" and cell.source.startswith("#| code-fold: true"):
-            cell.metadata["jupyter"] = {"source_hidden": True}
-
-
-def link_table(notebook) -> None:
-    "Fill the last column of the index's table of notebooks with links to Colab."
-    for cell in notebook.cells:
-        if cell.cell_type == "markdown" and "| Colab |" in cell.source:
-            cell.source = ROW.sub(lambda row: f"{row[1]} [open]({colab_address(row[2])}) |", cell.source)
-
-
 def stamp_notebook(notebook, path: Path) -> None:
     "Put badge, picture and install cell where they belong, in place of older ones."
-    name = path.relative_to(project.ROOT / "nbs").as_posix()
+    name = project.name_of(path)
     older = next((cell for cell in notebook.cells if street.is_picture(cell)), None)
     kept = [cell for cell in notebook.cells if not is_stamp(cell)]
-    badge = mk_cell(badge_source(name), "markdown", id="colab-badge")
+    badge = mk_cell(f"[![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)]({colab_address(name)})", "markdown", id="colab-badge")
     install = mk_cell(install_source(notebook), id="colab-install")
     picture = street.picture_cell(name, older)
     if name == street.FRONT:
-        link_table(notebook)
+        for cell in kept:
+            if cell.cell_type == "markdown" and "| Colab |" in cell.source:  # the table of notebooks
+                cell.source = ROW.sub(lambda row: f"{row[1]} [open]({colab_address(row[2])}) |", cell.source)
         place = next((k for k, cell in enumerate(kept) if "| Colab |" in cell.source), len(kept))
         notebook.cells = [*kept[:1], badge, install, *kept[1:place], picture, *kept[place:]]
     else:
         notebook.cells = [*kept[:1], badge, picture, install, *kept[1:]]
-    fold_solutions(notebook)
+    for cell in kept:  # the code that the site folds is hidden in JupyterLab
+        if cell.cell_type == "code" and cell.source.startswith("#| code-fold: true"):
+            cell.metadata["jupyter"] = {"source_hidden": True}
 
 
 def stamp() -> int:
     "Stamp every notebook from settings.ini and nbs/sidebar.yml."
     known = {street.FRONT, *street.order()}
     for path in project.notebooks():
-        if path.relative_to(project.ROOT / "nbs").as_posix() not in known:
+        if project.name_of(path) not in known:
             print(f"{project.shown(path)} has no place in nbs/sidebar.yml: not stamped")
             continue
         notebook = read_nb(path)
@@ -134,11 +118,6 @@ def is_skipped(cell, flags: set[str]) -> bool:
     return directives.get("eval:", [""])[0].lower() == "false" or bool(flags & directives.keys())
 
 
-def streams(cell) -> list:
-    "What the cell printed."
-    return [output for output in cell.outputs if output.output_type == "stream"]
-
-
 def run_cells(notebook, path: Path, also: set[str]) -> str:
     "Execute the notebook's cells where it lies, those with the flags in `also` as well; return what went wrong, or nothing."
     flags = set(project.settings().tst_flags.split()) - also
@@ -150,11 +129,12 @@ def run_cells(notebook, path: Path, also: set[str]) -> str:
             continue
         cell.outputs = []
         shell.cell(cell)
-        for stream in streams(cell):
+        streams = [output for output in cell.outputs if output.output_type == "stream"]
+        for stream in streams:
             stream.text = [line.replace("\r\n", "\n") for line in stream.text]  # what `!command` prints ends so
         if shell.exc:
             return shell.prettytb(project.shown(path))
-        if noise := [line for stream in streams(cell) if stream.name == "stderr" for line in stream.text]:
+        if noise := [line for stream in streams if stream.name == "stderr" for line in stream.text]:
             return f"Cell #{cell.idx_ + 1} prints on stderr:\n{''.join(noise)}"
     return ""
 
@@ -170,27 +150,17 @@ def execute(path: Path, also: set[str], write: bool) -> int:
     return 0
 
 
-def environment(root: Path, workers: int) -> dict[str, str]:
-    "What a notebook's process sees: the tree's package and commands, its share of cores, no bars or colours."
-    threads = str(max(1, (os.cpu_count() or 1) // workers))
-    return os.environ | {
-        "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")]),
-        "PYTHONPATH": str(root),
-        "OMP_NUM_THREADS": threads,
-        "MKL_NUM_THREADS": threads,
-        "MPLBACKEND": "module://matplotlib_inline.backend_inline",
-        "TQDM_DISABLE": "1",
-        "NO_COLOR": "1",
-        "TERM": "dumb",
-    }
-
-
 def execute_apart(path: Path, options: list[str], workers: int, root: Path) -> tuple[str, float]:
     "Run one notebook in a fresh process; return what went wrong, or nothing, and the seconds it took."
-    start = time.perf_counter()
+    start, threads = time.perf_counter(), str(max(1, (os.cpu_count() or 1) // workers))
+    seen = {  # the tree's package and commands, a share of the cores, no bars or colours
+        "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")]), "PYTHONPATH": str(root),
+        "OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads, "MPLBACKEND": "module://matplotlib_inline.backend_inline",
+        "TQDM_DISABLE": "1", "NO_COLOR": "1", "TERM": "dumb",
+    }
     command = [sys.executable, str(root / "tools" / "notebooks.py"), "execute", str(path), *options]
     done = subprocess.run(
-        command, env=environment(root, workers), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+        command, env=os.environ | seen, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT, text=True, errors="replace",
     )
     problem = (done.stdout.strip() or f"the process ended with code {done.returncode}") if done.returncode else ""
@@ -211,9 +181,9 @@ def execute_all(
             yield running[future], *future.result()
 
 
-def report(path: Path, problems: list[str], seconds: float, note: str = "") -> None:
+def report(path: Path, problems: list[str], seconds: float) -> None:
     "Print a notebook's line, and below it what is wrong."
-    print(f"{'FAIL' if problems else 'ok  '} {seconds:6.1f} s  {note:{len(note) + 2 * bool(note)}}{project.shown(path)}", flush=True)
+    print(f"{'FAIL' if problems else 'ok  '} {seconds:6.1f} s  {project.shown(path)}", flush=True)
     for problem in problems:
         print("    " + problem.rstrip().replace("\n", "\n    "), flush=True)
 

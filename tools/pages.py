@@ -1,4 +1,7 @@
-"""What readers see outside the notebooks: README.md from the index, and the site in docs/."""
+"""What readers see outside the notebooks: README.md from the index, and the site in docs/.
+
+nbdev renders both with Quarto, which no registry has; smalldocs builds what nbdev stages, and here lies what neither of them does.
+"""
 from __future__ import annotations
 
 import json
@@ -7,25 +10,25 @@ import re
 import shutil
 import sys
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import execution
 import katex
 import project
 import reference
+import street
 import website
+import yaml
 from execnb.nbio import nb2str, read_nb
 from nbdev.process import extract_directives
 
 LINK = re.compile(r"(?<=]\()(?![a-z]+:|[#/])([^)\s]+)")  # the path and anchor of a relative Markdown link or picture
-ENTRY = re.compile(r"(?<=[ /])\d+[a-zA-Z0-9]*_(?=\w+\.ipynb$)", re.MULTILINE)  # the number of a notebook in the sidebar
-PRIVATE = re.compile(r"\[(`_\w+`)]\(/[^)]*\)")  # a link of nbdev to a name that has no entry
-METHOD = re.compile(r"(]\(/[^)#]*#\w+)\.\w+\)")  # a link of nbdev to a method: its class has the entry
+AUTOMATIC = re.compile(r"\[(`[^`\]]+`)]\(SITE/([^)#]*)\.html#(\w+)(?:\.\w+)*\)")  # a link that nbdev made of a name
 CAPTION = re.compile(r"\*(?!\*)((?:[^*]|\*\*)+?)\*(?!\*)")  # a text in italics
 MARKS = re.compile(r"\[([^\]]*)]\([^)]*\)|[`$]")  # links, code, formulas
 UNSEEN = re.compile(r"!\[png]\(([^)]*)\)\s+(\*[^\n]*)")  # a picture without words, and the caption below it
 REMOTE = re.compile(r"@import url\(https?:[^)]*\);?|@import \"https?:[^\"]*\";?")  # a font from elsewhere; the next in the list serves
-NUMBER = re.compile(r"^\d+[a-zA-Z0-9]*_")  # what nbdev drops from a notebook's name to name its page
 PLAIN_FIRST = ["text/markdown", "image/svg+xml", "image/png", "image/jpeg", "text/plain"]  # GitHub shows no styles
 
 
@@ -35,11 +38,6 @@ def relink(text: str, change: Callable[[str], str]) -> str:
 
 
 # README.md
-
-def from_root(link: str) -> str:
-    "A link of the index notebook, as README.md writes it."
-    return posixpath.normpath(posixpath.join("nbs", link))
-
 
 def readme_notebook():
     "The index without Colab cells, hidden cells and directives, its links starting at the repository's root."
@@ -51,7 +49,7 @@ def readme_notebook():
         if execution.is_stamp(cell) or "hide" in extract_directives(cell):
             continue
         if cell.cell_type == "markdown":
-            cell.source = relink(cell.source, from_root)
+            cell.source = relink(cell.source, lambda link: posixpath.normpath(posixpath.join("nbs", link)))
         else:
             cell.source = re.sub(r"^\s*#\|.*\n?", "", cell.source, flags=re.MULTILINE)
         kept.append(cell)
@@ -79,28 +77,13 @@ def readme() -> int:
 
 # docs/
 
-def page_name(path: str) -> str:
-    "A notebook's path as nbdev names its page: without the number in front."
-    folder, name = posixpath.split(path)
-    return posixpath.join(folder, NUMBER.sub("", name.lower())) if name.endswith(".ipynb") else path
-
-
 def site_link(link: str, folder: str) -> str:
     "A link of a page in `folder`, as the site writes it: to a page, or to the repository."
     path, hash_sign, anchor = link.partition("#")
     target = posixpath.normpath(posixpath.join(folder, path))
     if not target.startswith("../"):
-        return page_name(path) + hash_sign + anchor
-    settings = project.settings()
-    return f"{settings.git_url}/blob/{settings.branch}/{target.removeprefix('../')}{hash_sign}{anchor}"
-
-
-def buttons(name: str) -> str:
-    "Where a notebook can be run and read, as two links below its title."
-    settings = project.settings()
-    source = f"{settings.git_url}/blob/{settings.branch}/nbs/{name}"
-    style = "{.btn .btn-outline-primary .btn-sm}"
-    return f"[Open in Colab]({execution.colab_address(name)}){style} [The notebook on GitHub]({source}){style}"
+        return street.page_name(path) + hash_sign + anchor
+    return project.source_address(target.removeprefix("../")) + hash_sign + anchor
 
 
 def rewrite_cell(cell: dict, name: str) -> None:
@@ -109,7 +92,8 @@ def rewrite_cell(cell: dict, name: str) -> None:
     if cell["cell_type"] == "raw":  # the front matter nbdev made of the title
         text = re.sub(r"^output-file: .*\n", "", text, flags=re.MULTILINE)
     elif execution.BADGE.fullmatch(text):
-        text = buttons(name)
+        style = "{.btn .btn-outline-primary .btn-sm}"
+        text = f"[Open in Colab]({execution.colab_address(name)}){style} [The notebook on GitHub]({project.source_address('nbs/' + name)}){style}"
     elif cell["cell_type"] == "markdown":
         text = relink(text, lambda link: site_link(link, folder))
     cell["source"] = text
@@ -121,12 +105,11 @@ def caption(text: str) -> str:
     return MARKS.sub(r"\1", found[1]).replace("\n", " ") if found else ""
 
 
-def describe_pictures(cells: list[dict]) -> None:
-    "Give each picture its caption as the text for those who do not see it."
-    for cell, below in zip(cells, cells[1:]):
-        text = caption("".join(below["source"])) if below["cell_type"] == "markdown" else ""
-        if cell["cell_type"] == "code" and text:
-            cell["source"] = f"#| fig-alt: {json.dumps(text, ensure_ascii=False)}\n" + "".join(cell["source"])
+@cache
+def documented() -> set[tuple[str, str]]:
+    "Page and anchor of every name with a heading; a method has its class's, what is exported inside the package only has none."
+    return {(entry.page.removesuffix(".ipynb"), entry.name.lower()) for entries in reference.modules().values()
+            for entry in entries if entry.kind != "constant"}
 
 
 def rewrite_notebook(path: Path, stage: Path) -> None:
@@ -134,14 +117,17 @@ def rewrite_notebook(path: Path, stage: Path) -> None:
     settings, name = project.settings(), path.relative_to(stage).as_posix()
     notebook = json.loads(path.read_text(encoding="utf-8"))
     cells = [cell for cell in notebook["cells"] if not "".join(cell["source"]).startswith(execution.INSTALL)]
-    describe_pictures(cells)
+    for cell, below in zip(cells, cells[1:]):  # a picture's caption is the text for those who do not see it
+        text = caption("".join(below["source"])) if below["cell_type"] == "markdown" else ""
+        if cell["cell_type"] == "code" and text:
+            cell["source"] = f"#| fig-alt: {json.dumps(text, ensure_ascii=False)}\n" + "".join(cell["source"])
     for cell in cells:
         rewrite_cell(cell, name)
-    text = json.dumps(notebook | {"cells": cells}, ensure_ascii=False)
-    own_site = f"]({settings.doc_host}{settings.doc_baseurl}/"  # where nbdev's links to symbols point
-    text = METHOD.sub(r"\1)", PRIVATE.sub(r"\1", text.replace(own_site, "](/")))
+    text = json.dumps(notebook | {"cells": cells}, ensure_ascii=False).replace(f"]({settings.doc_host}{settings.doc_baseurl}/", "](SITE/")
+    text = AUTOMATIC.sub(lambda link: f"[{link[1]}](/{link[2]}.html#{link[3]})" if (link[2], link[3]) in documented() else link[1], text)
+    text = text.replace("](SITE/", "](/")
     path.unlink()
-    path.with_name(page_name(path.name)).write_text(text, encoding="utf-8")
+    path.with_name(street.page_name(path.name)).write_text(text, encoding="utf-8")
 
 
 def stage_site() -> Path:
@@ -158,29 +144,20 @@ def stage_site() -> Path:
         path.write_text(relink(path.read_text(encoding="utf-8"), lambda link: site_link(link, folder)), encoding="utf-8")
     (stage / "reference.md").write_text(reference.page(), encoding="utf-8")
     sidebar = stage / "sidebar.yml"
-    listed = ENTRY.sub("", sidebar.read_text(encoding="utf-8"))
-    place = "      - glossary.md\n"
-    if place not in listed:
-        raise ValueError("nbs/sidebar.yml: the reference page has its place before glossary.md, which is not listed")
-    sidebar.write_text(listed.replace(place, "      - reference.md\n" + place), encoding="utf-8")
+    entries = yaml.safe_load(sidebar.read_text(encoding="utf-8"))
+    contents = entries["website"]["sidebar"]["contents"]
+    for section in contents:
+        if isinstance(section, dict):
+            section["contents"] = list(map(street.page_name, section["contents"]))
+    contents.insert(contents.index("glossary.md"), "reference.md")
+    sidebar.write_text(yaml.safe_dump(entries, sort_keys=False), encoding="utf-8")
     return stage
-
-
-def finish_page(path: Path, site: Path) -> None:
-    "Point a page to the mathematics and the search that lie beside it."
-    from smalldocs.layout import KATEX
-
-    up = "../" * (len(path.relative_to(site).parts) - 1) + "site_libs"
-    text = path.read_text(encoding="utf-8").replace(KATEX, f"{up}/katex")
-    script = f'<script src="{up}/smalldocs.js" defer></script>'
-    if script not in text:
-        raise ValueError(f"{path.relative_to(site)}: the site's script is not where it was: has smalldocs changed?")
-    text = text.replace(script, f'<script src="{up}/offline.js"></script>{script}')
-    path.write_text(text, encoding="utf-8")
 
 
 def finish_site(site: Path) -> None:
     "Add what makes the site work without a network, and from files; drop what changes from build to build."
+    from smalldocs.layout import KATEX
+
     katex.copy_to(site / "site_libs" / "katex")
     shutil.copy(Path(__file__).with_name("offline.js"), site / "site_libs" / "offline.js")
     for theme in site.glob("site_libs/themes/*.css"):
@@ -191,7 +168,11 @@ def finish_site(site: Path) -> None:
     script = f"window.searchIndex = {index};\n"
     (site / "site_libs" / "search.js").write_text(script, encoding="utf-8")
     for path in sorted(site.rglob("*.html")):
-        finish_page(path, site)
+        up = "../" * (len(path.relative_to(site).parts) - 1) + "site_libs"
+        text, script = path.read_text(encoding="utf-8").replace(KATEX, f"{up}/katex"), f'<script src="{up}/smalldocs.js" defer></script>'
+        if script not in text:
+            raise ValueError(f"{path.relative_to(site)}: the site's script is not where it was: has smalldocs changed?")
+        path.write_text(text.replace(script, f'<script src="{up}/offline.js"></script>{script}'), encoding="utf-8")
     sitemap = site / "sitemap.xml"  # a checkout's file times are not the dates the pages changed
     sitemap.write_text(re.sub(r"\s*<lastmod>.*</lastmod>", "", sitemap.read_text(encoding="utf-8")), encoding="utf-8")
     (site / ".nojekyll").touch()

@@ -1,21 +1,27 @@
-"""The street: the order of the notebooks, and the picture that says where on it a notebook stands."""
+"""The street: the order of the notebooks, and the picture that says where on it a notebook stands.
+
+smalldocs links previous and next; no library shows on GitHub, in Colab and in JupyterLab where in the book a reader is.
+"""
 from __future__ import annotations
 
 import base64
 import hashlib
 import io
 from functools import cache
+from pathlib import Path
 
 import project
 import yaml
 from execnb.nbio import mk_cell, read_nb
+from nbdev.doclinks import _nbpath2html
 from PIL import Image
 
 PICTURE = "street.png"
-FLOW = {"Images": "ImageSet", "Cells": "Genotype", "Score": "Score", "Search": "SearchResult", "Evaluation": "Report"}
+FLOW = {"Images": "ImageSet", "Networks": "Genotype", "Scoring": "Score", "Searching": "SearchResult", "Evaluating": "Report"}
 HERE, WALL, ROOF, LINE = "#e8590c", "#f1f3f5", "#ced4da", "#868e96"
 FRONT = "index.ipynb"
-DRAWN = 1  # raise when `draw` changes, so that every stored picture is drawn anew
+STEP = 1.22  # from the left wall of a house to that of the next
+DRAWN = 2  # raise when `draw` changes, so that every stored picture is drawn anew
 
 
 @cache
@@ -29,6 +35,11 @@ def sections() -> dict[str, list[str]]:
 def order() -> list[str]:
     "Every notebook with a place on the street, in the order in which it is read."
     return [name for names in sections().values() for name in names]
+
+
+def page_name(name: str) -> str:
+    "A notebook's path as nbdev names its page: the folder keeps its number, the notebook does not."
+    return _nbpath2html(Path(name)).with_suffix(".ipynb").as_posix() if name.endswith(".ipynb") else name
 
 
 def title(name: str) -> str:
@@ -63,73 +74,60 @@ def spec(name: str) -> str:
     return hashlib.sha256(repr((DRAWN, windows, section, place, title(name))).encode()).hexdigest()[:16]
 
 
-def width(part: str) -> float:
-    "From the left wall of a house to that of the next; wider where nothing flows on."
-    return 1.22 if part in FLOW else 1.32
-
-
-def house(axes, left: float, part: str, windows: int, lit: int) -> None:
+def house(axes, left: float, ground: float, part: str, windows: int, lit: int) -> None:
     "Draw one part as a house: a window for each notebook, the lit one where the reader stands."
     from matplotlib.patches import Polygon, Rectangle
 
     edge = HERE if lit else LINE
-    axes.add_patch(Rectangle((left, 0), 1.0, 0.62, facecolor=WALL, edgecolor=edge, linewidth=1.2))
-    roof = [(left - 0.05, 0.62), (left + 0.5, 0.95), (left + 1.05, 0.62)]
+    axes.add_patch(Rectangle((left, ground), 1.0, 0.62, facecolor=WALL, edgecolor=edge, linewidth=1.2))
+    roof = [(left - 0.05, ground + 0.62), (left + 0.5, ground + 0.95), (left + 1.05, ground + 0.62)]
     axes.add_patch(Polygon(roof, facecolor=ROOF, edgecolor=edge, linewidth=1.2))
-    weight = "bold" if lit else "normal"
-    axes.text(left + 0.5, 0.44, part, ha="center", va="center", fontsize=8.5, color=HERE if lit else "#343a40", weight=weight)
+    color, weight = (HERE, "bold") if lit else ("#343a40", "normal")
+    axes.text(left + 0.5, ground + 0.44, part, ha="center", va="center", fontsize=8.5, color=color, weight=weight)
     for place in range(1, windows + 1):
-        x = left + 0.5 + 0.125 * (place - (windows + 1) / 2)
-        color = HERE if place == lit else "white"
-        axes.add_patch(Rectangle((x - 0.04, 0.1), 0.08, 0.14, facecolor=color, edgecolor=edge, linewidth=0.8))
+        x = left + 0.5 + 0.115 * (place - (windows + 1) / 2)
+        axes.add_patch(Rectangle((x - 0.04, ground + 0.1), 0.08, 0.14, facecolor=HERE if place == lit else "white", edgecolor=edge, linewidth=0.8))
 
 
 def draw(name: str) -> bytes:
-    "The street with its houses, the notebook's window lit, as a small PNG that carries its `spec`."
+    "The street in two rows of houses, the notebook's window lit, as a small PNG that carries its `spec`."
     from matplotlib.figure import Figure
     from PIL.PngImagePlugin import PngInfo
 
     here, lit = address(name)
-    left = 0.15
-    end = left + sum(map(width, sections()))
-    figure = Figure(figsize=(0.825 * end, 1.35), dpi=160)
+    columns = (len(sections()) + 1) // 2
+    end = STEP * columns + 0.1
+    figure = Figure(figsize=(end, 3.2), dpi=130)
     axes = figure.add_axes((0, 0, 1, 1))
-    for part, names in sections().items():
-        house(axes, left, part, len(names), lit if part == here else 0)
+    for place, (part, names) in enumerate(sections().items()):
+        left, ground = 0.16 + STEP * (place % columns), -1.6 * (place // columns)
+        house(axes, left, ground, part, len(names), lit if part == here else 0)
         if part == here:
             half = 0.042 * len(title(name))  # about half the width of the text
             middle = min(max(left + 0.5, half), end - half)
-            axes.text(middle, -0.4, title(name), ha="center", va="center", fontsize=8.5, color=HERE)
+            axes.text(middle, ground - 0.4, title(name), ha="center", va="center", fontsize=8.5, color=HERE)
         if part in FLOW:
-            axes.text(left + 1.11, -0.14, f"{FLOW[part]} →", ha="center", va="center", fontsize=6, color=LINE)
-        left += width(part)
-    axes.axhline(0, color=LINE, linewidth=1.2)
-    axes.set(xlim=(0, end), ylim=(-0.55, 1.05))
+            axes.text(left + 1.11, ground - 0.14, f"{FLOW[part]} →", ha="center", va="center", fontsize=7, color=LINE)
+        axes.axhline(ground, color=LINE, linewidth=1.2)
+    axes.set(xlim=(0, end), ylim=(-2.15, 1.05))
     axes.axis("off")
     drawn = io.BytesIO()
     figure.savefig(drawn, metadata={"Software": None})
-    small = Image.open(drawn).convert("RGB").quantize(32)
     text, stored = PngInfo(), io.BytesIO()
     text.add_text("Description", spec(name))
-    small.save(stored, "PNG", pnginfo=text, optimize=True)
+    Image.open(drawn).convert("RGB").quantize(32).save(stored, "png", pnginfo=text, optimize=True)
     return stored.getvalue()
 
 
 def picture_cell(name: str, stored):
     "The cell with the picture; `stored`, an older one or None, lends its picture if that would be drawn alike."
-    data = stored_picture(stored)
+    held = (stored or {}).get("attachments", {}).get(PICTURE)
+    data = base64.b64decode(held["image/png"]) if held else None
     if data is None or Image.open(io.BytesIO(data)).info.get("Description") != spec(name):
         data = draw(name)
     cell = mk_cell(f"![{caption(name)}](attachment:{PICTURE})", "markdown", id="street")
     cell["attachments"] = {PICTURE: {"image/png": base64.b64encode(data).decode()}}
     return cell
-
-
-def stored_picture(cell) -> bytes | None:
-    "The PNG that a notebook's street cell holds."
-    if cell is None or PICTURE not in cell.get("attachments", {}):
-        return None
-    return base64.b64decode(cell["attachments"][PICTURE]["image/png"])
 
 
 def is_picture(cell) -> bool:

@@ -1,4 +1,7 @@
-"""Whether the built site holds together: links, anchors, pictures, the library's names, the order of the pages."""
+"""Whether the built site holds together: links, anchors, pictures, the library's names, the order of the pages.
+
+smalldocs reports broken links of the sources; link checkers read servers, and neither knows anchors, empty pictures or the library's names.
+"""
 from __future__ import annotations
 
 import base64
@@ -88,7 +91,8 @@ def missing_names(site: Path) -> list[str]:
     listed, lost = page(site / "reference.html").get_text(), []
     for module, entries in reference.modules().items():
         for entry in entries:
-            headed = entry.kind == "constant" or entry.name.lower() in anchors(site / f"{module}.html")
+            explained = (site / entry.page).with_suffix(".html")
+            headed = entry.kind == "constant" or (explained.is_file() and entry.name.lower() in anchors(explained))
             if not headed or entry.name not in listed:
                 lost.append(f"no entry for {module}.{entry.name}")
     return lost
@@ -96,7 +100,7 @@ def missing_names(site: Path) -> list[str]:
 
 def missing_notebooks() -> list[str]:
     "Notebooks that the street leaves out, and places on the street without a notebook."
-    there = {path.relative_to(project.ROOT / "nbs").as_posix() for path in project.notebooks()} - {street.FRONT}
+    there = {project.name_of(path) for path in project.notebooks()} - {street.FRONT}
     listed = street.order()
     return [f"nbs/sidebar.yml and nbs/ disagree about {name}" for name in sorted(there ^ set(listed))]
 

@@ -57,20 +57,16 @@ class Bank:
     reference: str = "reference"  # the protocol whose `accuracy` the others are judged by
 
     def __post_init__(self):
-        often = Counter((run.cell, run.protocol, run.seed) for run in self.runs)
-        if twice := [key for key, count in often.items() if count > 1]: raise ValueError(f"a run must stand in a bank once, got {twice[0]} twice")
-        if unknown := {run.cell for run in self.runs} - set(self.cells): raise ValueError(f"a run of a cell that the bank has not: {min(unknown)}")
-        if unknown := {run.protocol for run in self.runs} - set(self.about["protocols"]): raise ValueError(f"a run of a protocol that the bank does not describe: {min(unknown)}")
-        if not any(run.protocol == self.reference for run in self.runs): raise ValueError(f"the bank {self.name} has no run of its reference, {self.reference!r}")
-        if len({cell.digest for cell in self.cells.values()}) < len(self.cells): raise ValueError("the cells of a bank must differ, two of them are the same cell under two names")
+        _check_bank(self)
 
     def of(
         self,
         genotype:Genotype, # in any writing
-    )->dict[tuple[str, int], dict[str, float]]: # numbers, by protocol and seed; raises ValueError for a cell that was not measured
+    )->dict[tuple[str, int], dict[str, float]]: # by protocol and seed; ValueError for a cell that was not measured
         "Everything that is known of a cell."
         found = self._by_digest.get(genotype.digest)
-        if found is None: raise ValueError(f"{genotype.name} is not among the {len(self.cells)} cells of the bank {self.name}")
+        if found is None:
+            raise ValueError(f"{genotype.name} is not among the {len(self.cells)} cells of the bank {self.name}")
         return found
 
     def column(
@@ -80,11 +76,14 @@ class Bank:
         seed:int|None=None, # of the runs; None: the mean over the seeds that a cell has
     )->np.ndarray: # one a cell, in order; NaN where a cell has no such run
         "One number of every cell."
-        if (protocol, number) not in self.columns: raise ValueError(f"the bank {self.name} has no {number!r} of {protocol!r}: there are {', '.join(f'{n} of {p}' for p, n in self.columns)}")
+        if (protocol, number) not in self.columns:
+            there = ", ".join(f"{n} of {p}" for p, n in self.columns)
+            raise ValueError(f"the bank {self.name} has no {number!r} of {protocol!r}: there are {there}")
         return np.array([self._mean(name, protocol, number, seed) for name in self.cells])
 
     def _mean(self, name, protocol, number, seed):
-        values = [numbers[number] for (p, s), numbers in self._by_name[name].items() if p == protocol and number in numbers and seed in (None, s)]
+        values = [numbers[number] for (p, s), numbers in self._by_name[name].items()
+                  if p == protocol and number in numbers and seed in (None, s)]
         return fmean(values) if values else math.nan
 
     @cached_property
@@ -93,11 +92,8 @@ class Bank:
         return tuple(dict.fromkeys((run.protocol, number) for run in self.runs for number in run.numbers))
 
     def rows(self) -> list[dict[str, Any]]:
-        "Every run as a row that can be understood by itself: images, genotype, protocol, seed and versions beside its numbers; a protocol's own images and versions come before the bank's."
-        images = f"{self.about['images']['name']} at {'x'.join(map(str, self.about['images']['sides']))}"
-        made = {name: {"images": protocol.get("images", images)} | self.about["versions"] | protocol.get("versions", {}) for name, protocol in self.about["protocols"].items()}
-        texts = {name: to_text(cell) for name, cell in self.cells.items()}
-        return [{"bank": self.name, "cell": run.cell, "genotype": texts[run.cell], "protocol": run.protocol, "seed": run.seed} | made[run.protocol] | run.numbers for run in self.runs]
+        "Every run as a row that can be understood by itself: images, genotype, protocol, seed, versions and numbers."
+        return _whole_rows(self)
 
     @cached_property
     def accuracy(self) -> np.ndarray:
@@ -108,23 +104,25 @@ class Bank:
     def multiply_adds(self) -> np.ndarray:
         "Size of every cell's network, without classes."
         network, side = self.about["network"], tuple(self.about["images"]["sides"])
-        return np.array([network_size(cell, network["channels"], network["layers"], side=side).multiply_adds for cell in self.cells.values()])
+        return np.array([network_size(cell, network["channels"], network["layers"], side=side).multiply_adds
+                         for cell in self.cells.values()])
 
     @cached_property
     def by_seed(self) -> np.ndarray:
         "Test accuracy (seeds, cells) of every seed of the reference; NaN where a cell has no such run."
-        return np.array([self.column(self.reference, "accuracy", seed) for seed in sorted({run.seed for run in self.runs if run.protocol == self.reference})])
+        seeds = sorted({run.seed for run in self.runs if run.protocol == self.reference})
+        return np.array([self.column(self.reference, "accuracy", seed) for seed in seeds])
 
     @property
     def agreement(self) -> float:
-        "Mean rank correlation of two seeds of the reference, over the cells that have all; NaN where there is one seed."
+        "Mean rank correlation of two seeds of the reference, over the cells that have all; NaN for one seed."
         whole = self.by_seed[:, np.isfinite(self.by_seed).all(0)]
         pairs = [rank_correlation(a, b) for a, b in combinations(whole, 2)]
         return fmean(pairs) if pairs else math.nan
 
     @property
     def ceiling(self) -> float:
-        "The correlation with the reference that a perfect score could expect: the root of its reliability (Spearman and Brown); NaN where seeds do not agree."
+        "What a perfect score could expect: the root of the reference's reliability; NaN where seeds do not agree."
         return math.sqrt(reliability(self.agreement, len(self.by_seed))) if self.agreement > 0 else math.nan
 
     def ceiling_interval(
@@ -132,12 +130,7 @@ class Bank:
         draws:int=4000, # of cells with replacement
     )->tuple[float, float]: # 95 %; 0 where the seeds of a draw do not agree
         "How surely the ceiling is known from so few cells."
-        whole = self.by_seed[:, np.isfinite(self.by_seed).all(0)]
-        picks = np.random.default_rng(0).integers(0, whole.shape[1], (draws, whole.shape[1]))
-        ranks = [_ranks(column[picks]) for column in whole]
-        agreement = np.clip(np.mean([_row_correlations(a, b) for a, b in combinations(ranks, 2)], axis=0), 0, 1)
-        low, high = np.nanquantile([math.sqrt(reliability(value, len(whole))) for value in agreement], (0.025, 0.975))
-        return float(low), float(high)
+        return _ceiling_interval(self.by_seed, draws)
 
     @cached_property
     def _by_name(self):
@@ -150,7 +143,46 @@ class Bank:
 
     def __repr__(self) -> str:
         "What it is, in one line."
-        return f"Bank({self.name}: {len(self.cells)} cells, {len(self.runs)} runs, {self.about['images']['name']} at {'x'.join(map(str, self.about['images']['sides']))})"
+        return f"Bank({self.name}: {len(self.cells)} cells, {len(self.runs)} runs, {_images_of(self)})"
+
+# %% ../../nbs/08_bench/01_bank.ipynb #790ac847
+def _check_bank(bank):
+    "Raises ValueError unless runs, cells and protocols fit together."
+    often = Counter((run.cell, run.protocol, run.seed) for run in bank.runs)
+    if twice := [key for key, count in often.items() if count > 1]:
+        raise ValueError(f"a run must stand in a bank once, got {twice[0]} twice")
+    if unknown := {run.cell for run in bank.runs} - set(bank.cells):
+        raise ValueError(f"a run of a cell that the bank has not: {min(unknown)}")
+    if unknown := {run.protocol for run in bank.runs} - set(bank.about["protocols"]):
+        raise ValueError(f"a run of a protocol that the bank does not describe: {min(unknown)}")
+    if not any(run.protocol == bank.reference for run in bank.runs):
+        raise ValueError(f"the bank {bank.name} has no run of its reference, {bank.reference!r}")
+    if len({cell.digest for cell in bank.cells.values()}) < len(bank.cells):
+        raise ValueError("the cells of a bank must differ, two of them are the same cell under two names")
+
+def _images_of(bank): return f"{bank.about['images']['name']} at {'x'.join(map(str, bank.about['images']['sides']))}"
+
+def _whole_rows(bank):
+    "A protocol's own images and versions come before the bank's."
+    versions, made = bank.about["versions"], {}
+    for name, protocol in bank.about["protocols"].items():
+        images = protocol.get("images", _images_of(bank))
+        made[name] = {"images": images} | versions | protocol.get("versions", {})
+    texts = {name: to_text(cell) for name, cell in bank.cells.items()}
+    return [{"bank": bank.name, "cell": run.cell, "genotype": texts[run.cell],
+             "protocol": run.protocol, "seed": run.seed}
+            | made[run.protocol] | run.numbers for run in bank.runs]
+
+# %% ../../nbs/08_bench/01_bank.ipynb #b0febb2c
+def _ceiling_interval(by_seed, draws):
+    "The middle 95 % of the ceilings of cells drawn with replacement."
+    whole = by_seed[:, np.isfinite(by_seed).all(0)]
+    picks = np.random.default_rng(0).integers(0, whole.shape[1], (draws, whole.shape[1]))
+    ranks = [_ranks(column[picks]) for column in whole]
+    agreement = np.clip(np.mean([_row_correlations(a, b) for a, b in combinations(ranks, 2)], axis=0), 0, 1)
+    ceilings = [math.sqrt(reliability(value, len(whole))) for value in agreement]
+    low, high = np.nanquantile(ceilings, (0.025, 0.975))
+    return float(low), float(high)
 
 # %% ../../nbs/08_bench/01_bank.ipynb #db3fb3c5
 def write_bank(
@@ -160,12 +192,16 @@ def write_bank(
     "A bank as three small text files."
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    write_whole(folder / "bank.json", (_compact(json.dumps({"reference": bank.reference, **bank.about}, indent=1)) + "\n").encode())
+    about = json.dumps({"reference": bank.reference, **bank.about}, indent=1)
+    write_whole(folder / "bank.json", (_compact(about) + "\n").encode())
     names = list(dict.fromkeys(number for _, number in bank.columns))
+    runs = [(run.cell, run.protocol, run.seed, *(_written(run.numbers.get(name)) for name in names))
+            for run in bank.runs]
     rows = {"cells.csv": [("cell", "genotype"), *((name, to_text(cell)) for name, cell in bank.cells.items())],
-            "runs.csv": [("cell", "protocol", "seed", *names), *((run.cell, run.protocol, run.seed, *(_written(run.numbers.get(name)) for name in names)) for run in bank.runs)]}
+            "runs.csv": [("cell", "protocol", "seed", *names), *runs]}
     for name, lines in rows.items():
-        with whole_file(folder / name) as part, open(part, "w", newline="", encoding="utf-8") as file: csv.writer(file, lineterminator="\n").writerows(lines)
+        with whole_file(folder / name) as part, open(part, "w", newline="", encoding="utf-8") as file:
+            csv.writer(file, lineterminator="\n").writerows(lines)
 
 def _compact(text):
     "Lists of numbers and names on one line."
@@ -173,19 +209,28 @@ def _compact(text):
 
 def _written(number): return "" if number is None else f"{number:.9g}"
 
+# %% ../../nbs/08_bench/01_bank.ipynb #e66fe4ef
 def load_bank(
     name:str|Path, # one of `BANKS`, or a folder
 )->Bank: # raises ValueError for an unknown name
     "A bank of measured cells."
     folder = BANKS.get(str(name), Path(name))
     missing = [file for file in ("bank.json", "cells.csv", "runs.csv") if not (folder / file).is_file()]
-    if missing: raise ValueError(f"no bank {str(name)!r}, {', '.join(missing)} missing: there are {', '.join(BANKS)}, or a folder with all three files")
+    if missing:
+        raise ValueError(f"no bank {str(name)!r}, {', '.join(missing)} missing: "
+                         f"there are {', '.join(BANKS)}, or a folder with all three files")
     about = json.loads((folder / "bank.json").read_text(encoding="utf-8"))
-    def rows(file):
-        with open(folder / file, newline="", encoding="utf-8") as lines: return list(csv.DictReader(lines))
-    runs = (dict(row) for row in rows("runs.csv"))
-    runs = tuple(BankRow(row.pop("cell"), row.pop("protocol"), int(row.pop("seed")), {key: float(value) for key, value in row.items() if value != ""}) for row in runs)
-    return Bank(folder.name, about, {row["cell"]: from_text(row["genotype"]) for row in rows("cells.csv")}, runs, about.pop("reference"))
+    runs = tuple(_read_row(row) for row in _table(folder / "runs.csv"))
+    cells = {row["cell"]: from_text(row["genotype"]) for row in _table(folder / "cells.csv")}
+    return Bank(folder.name, about, cells, runs, about.pop("reference"))
+
+def _table(path):
+    with open(path, newline="", encoding="utf-8") as lines: return list(csv.DictReader(lines))
+
+def _read_row(row):
+    named = {name: row.pop(name) for name in ("cell", "protocol", "seed")}
+    numbers = {key: float(value) for key, value in row.items() if value != ""}
+    return BankRow(named["cell"], named["protocol"], int(named["seed"]), numbers)
 
 # %% ../../nbs/08_bench/01_bank.ipynb #15108ade
 def measure_row(
@@ -195,24 +240,34 @@ def measure_row(
     images:ImageSet, # unlabelled, for scores
     splits:Splits|None=None, # with labels, for accuracies
 )->dict[str, float]: # the numbers of a row
-    "One run of a cell, as a bank's protocol describes it."
+    "The numbers of one row: a cell measured as a bank's protocol describes it."
     start, kind = time.perf_counter(), protocol["kind"]
-    if kind == "score": found = _score_numbers(config := config_from_dict(protocol["config"]), label_free_score(genotype, images, config, seed=seed))
+    if kind == "score":
+        config = config_from_dict(protocol["config"])
+        found = _score_numbers(config, label_free_score(genotype, images, config, seed=seed))
     elif kind == "labelled": found = _accuracy(genotype, protocol, seed, splits)
-    elif kind == "zero_cost": found = {name: number(genotype, images, protocol["channels"], protocol["layers"], seed) for name, number in ZERO_COST.items()}
+    elif kind == "zero_cost":
+        size = protocol["channels"], protocol["layers"]
+        found = {name: number(genotype, images, *size, seed) for name, number in ZERO_COST.items()}
     else: raise ValueError(f"a protocol of kind {kind!r} cannot be run here: 'score', 'labelled' and 'zero_cost' can")
     return found | {"seconds": time.perf_counter() - start}
 
+# %% ../../nbs/08_bench/01_bank.ipynb #e4b80185
 def _accuracy(genotype, protocol, seed, splits):
-    if splits is None or len(splits.train) < protocol["labelled"]: raise ValueError(f"the protocol needs {protocol['labelled']:,} labelled training images, got {len(splits.train) if splits else 0:,}")
-    train = splits.train if protocol["labelled"] == len(splits.train) else take(splits.train, shuffled(len(splits.train), 0)[:protocol["labelled"]])
-    report = evaluate(genotype, splits._replace(train=train), Recipe(**protocol["recipe"]), seeds=(seed,), progress=False)
+    wanted, there = protocol["labelled"], len(splits.train) if splits else 0
+    if there < wanted: raise ValueError(f"the protocol needs {wanted:,} labelled training images, got {there:,}")
+    train = splits.train if wanted == there else take(splits.train, shuffled(there, 0)[:wanted])
+    splits = splits._replace(train=train)
+    report = evaluate(genotype, splits, Recipe(**protocol["recipe"]), seeds=(seed,), progress=False)
     return {"accuracy": 1 - report.error, "valid_error": report.valid_errors[0]}
 
 def _score_numbers(config, score):
-    "Training loss and response by part of the training, NaN from where it broke down; where images are held out, also what the network is like on them at the end."
-    series = {"training_loss": score.losses} | ({} if config.response == "training_loss" else {config.response: score.responses})
-    parts = {f"{name}_{part + 1}": values[part] if part < len(values) else math.nan for name, values in series.items() for part in range(config.epochs)}
+    "Loss and response by part of the training, NaN from where it broke down; where images are held out, also the end."
+    series = {"training_loss": score.losses}
+    if config.response != "training_loss": series[config.response] = score.responses
+    parts = {f"{name}_{part + 1}": values[part] if part < len(values) else math.nan
+             for name, values in series.items() for part in range(config.epochs)}
     if config.response == "training_loss": return parts
     seen = score.examination
-    return parts | {name: getattr(seen, key) if seen else math.nan for name, key in (("held_out_loss", "loss"), ("effective_rank", "effective_rank"))}
+    names = {"held_out_loss": "loss", "effective_rank": "effective_rank"}
+    return parts | {name: getattr(seen, key) if seen else math.nan for name, key in names.items()}

@@ -22,7 +22,7 @@ from ..networks.genotype import Genotype
 # %% ../../nbs/08_bench/03_bank_model.ipynb #ee0d3514
 def edge_counts(
     genotype:Genotype, # canonical
-)->Counter[str]: # by kind of cell, operation without its kernel's size, and what it is applied to: 'older', 'newer' input or an inner 'node'; `none` left out
+)->Counter[str]: # by kind of cell, operation without its size, and what it is applied to; `none` left out
     "How many edges of each sort the two cells have."
     return Counter(f"{kind}: {_WITHOUT_SIZE.sub('', operation)} of {('older', 'newer', 'node')[min(place, 2)]}"
                    for kind, cell in genotype.cells.items() for operation, place in cell.edges if operation != "none")
@@ -44,8 +44,10 @@ class Additive:
         genotype:Genotype, # canonical
     )->float: # what is expected of it
         "The sum."
-        return self.intercept + sum(self.weights.get(edge, 0.0) * count for edge, count in edge_counts(genotype).items())
+        counts = edge_counts(genotype)
+        return self.intercept + sum(self.weights.get(edge, 0.0) * count for edge, count in counts.items())
 
+# %% ../../nbs/08_bench/03_bank_model.ipynb #419d9faf
 PENALTIES = tuple(10.0 ** k for k in np.arange(-1, 3.5, 0.5))
 "Ridge penalties that are tried."
 
@@ -65,8 +67,9 @@ def fit_additive(
         return (y - hat @ y) / (1 - np.diag(hat) - 1 / n)
     penalty = min(PENALTIES, key=lambda p: float((left_out(p) ** 2).sum()))
     weights, rest = solved(penalty, x.T @ y), left_out(penalty)
-    by_mean = y * n / (n - 1)                                              # what is left when the mean of the others is the prediction
-    return Additive(float(mean - centre @ weights), dict(zip(names, map(float, weights))), penalty, 1 - float((rest**2).sum() / (by_mean**2).sum()), rest)
+    by_mean = y * n / (n - 1)  # what is left when the mean of the others is the prediction
+    explained = 1 - float((rest**2).sum() / (by_mean**2).sum())
+    return Additive(float(mean - centre @ weights), dict(zip(names, map(float, weights))), penalty, explained, rest)
 
 # %% ../../nbs/08_bench/03_bank_model.ipynb #1df6ce31
 @dataclass(frozen=True)
@@ -98,7 +101,8 @@ class BankModel:
     )->float: # low is good
         "What the score says of a cell: always the same."
         shared, own = self._normal(genotype, "accuracy"), self._normal(genotype, f"score {self.name}")
-        return self.score_of(genotype) + self.score_spread * (self.correlation * shared + math.sqrt(1 - self.correlation**2) * own)
+        rest = self.correlation * shared + math.sqrt(1 - self.correlation**2) * own
+        return self.score_of(genotype) + self.score_spread * rest
 
     @property
     def objective(self) -> Callable[..., float]:
@@ -118,28 +122,41 @@ def model_of(
     world:int=0, # another number, other rests
 )->BankModel: # raises ValueError for a number that the bank has not, and for a bank with one seed
     "A bank, made answerable for every cell (after NAS-Bench-301)."
-    if len(bank.by_seed) < 2: raise ValueError(f"the luck of a seed is known from two seeds, the bank {bank.name} has {len(bank.by_seed)} of its reference")
+    if len(bank.by_seed) < 2:
+        raise ValueError("the luck of a seed is known from two seeds, "
+                         f"the bank {bank.name} has {len(bank.by_seed)} of its reference")
     score, whole = bank.column(protocol, number, seed) * (1 if low_is_good else -1), np.isfinite(bank.by_seed).all(0)
     cells, of_seeds = list(bank.cells.values()), bank.by_seed[:, whole]
     accuracy_of = fit_additive([c for c, keep in zip(cells, whole) if keep], of_seeds.mean(0))
     luck, true = _luck(of_seeds), _true_variance(accuracy_of.rest, of_seeds)
-    if protocol == bank.reference: score_of, score_spread, correlation = _noisy(accuracy_of, true, luck / (1 if seed is not None else len(of_seeds)), low_is_good)
+    if protocol == bank.reference:
+        luck /= 1 if seed is not None else len(of_seeds)
+        score_of, score_spread, correlation = _noisy(accuracy_of, true, luck, low_is_good)
     else:
         kept = whole & np.isfinite(score)
-        score_of, rest = fit_additive([c for c, keep in zip(cells, kept) if keep], score[kept]), accuracy_of.rest[kept[whole]]
+        score_of = fit_additive([c for c, keep in zip(cells, kept) if keep], score[kept])
         score_spread = float(np.std(score_of.rest))
-        covariance, true_there = float(np.cov(rest, score_of.rest, bias=True)[0, 1]), _true_variance(rest, bank.by_seed[:, kept])       # of the same cells
-        correlation = max(-1.0, min(1.0, covariance / (math.sqrt(true_there) * score_spread))) if true_there > 0 and score_spread > 0 else 0.0
-    return BankModel(f"{bank.name}, {number} of {protocol}, seed {seed}", accuracy_of, score_of, math.sqrt(true), score_spread, correlation, world)
+        correlation = _rest_correlation(accuracy_of.rest[kept[whole]], score_of.rest, bank.by_seed[:, kept])
+    name = f"{bank.name}, {number} of {protocol}, seed {seed}"
+    return BankModel(name, accuracy_of, score_of, math.sqrt(true), score_spread, correlation, world)
 
+# %% ../../nbs/08_bench/03_bank_model.ipynb #49e3dc6f
 def _luck(of_seeds):
     "Variance of one seed; what all cells share is none."
     return float((of_seeds - of_seeds.mean(1, keepdims=True)).var(0, ddof=1).mean())
+
+def _rest_correlation(rest, score_rest, of_seeds):
+    "Correlation of the true rest of the accuracy with that of the score, on the same cells; 0 where one has no spread."
+    true, spread = _true_variance(rest, of_seeds), float(np.std(score_rest))
+    if true <= 0 or spread <= 0: return 0.0
+    covariance = float(np.cov(rest, score_rest, bias=True)[0, 1])
+    return max(-1.0, min(1.0, covariance / (math.sqrt(true) * spread)))
 
 def _true_variance(rest, of_seeds): return max(float(np.var(rest)) - _luck(of_seeds) / len(of_seeds), 0.0)
 
 def _noisy(accuracy_of, true, luck, low_is_good):
     "The true accuracy with the luck of a seed, as a score."
     sign = 1 if low_is_good else -1
-    score_of = replace(accuracy_of, intercept=sign * accuracy_of.intercept, weights={name: sign * w for name, w in accuracy_of.weights.items()})
+    weights = {name: sign * w for name, w in accuracy_of.weights.items()}
+    score_of = replace(accuracy_of, intercept=sign * accuracy_of.intercept, weights=weights)
     return score_of, math.sqrt(true + luck), sign * math.sqrt(true / (true + luck)) if true > 0 else 0.0

@@ -25,7 +25,7 @@ class Judgement:
     kendall: float  # Kendall's τ
     given_size: float  # ρ given multiply-adds
     given_size_interval: tuple[float, float]  # 95 %
-    regret: float  # accuracy lost by taking the best cell by the number, in place of the best of all that have an accuracy
+    regret: float  # accuracy lost by taking the best cell by the number, in place of the best of all with an accuracy
     regret_of_five: float  # by training the best five and keeping the best of them
 
 # %% ../../nbs/08_bench/02_judgement.ipynb #243c5063
@@ -33,8 +33,24 @@ def _ranks(values): return rankdata(values, axis=-1) - (values.shape[-1] + 1) / 
 
 def _row_correlations(a, b):
     "Correlation of each row of `a` with that of `b`, both centred; NaN where one is constant."
-    with np.errstate(invalid="ignore", divide="ignore"): return (a * b).sum(-1) / np.sqrt((a * a).sum(-1) * (b * b).sum(-1))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return (a * b).sum(-1) / np.sqrt((a * a).sum(-1) * (b * b).sum(-1))
 
+def _given_size(of_both, with_size, accuracy_size):
+    "Partial correlations of many draws; NaN where nothing is left of a column given size."
+    left = (1 - with_size**2) * (1 - accuracy_size**2)
+    with np.errstate(invalid="ignore", divide="ignore"): given = (of_both - with_size * accuracy_size) / np.sqrt(left)
+    given[left <= 1e-12] = np.nan
+    return given
+
+def _ends(column):
+    "The middle 95 % of the draws; NaN where no draw has a value."
+    if not np.isfinite(column).any(): return math.nan, math.nan
+    return tuple(float(x) for x in np.nanquantile(column, (0.025, 0.975)))
+
+def _no_ends(column): return math.nan, math.nan
+
+# %% ../../nbs/08_bench/02_judgement.ipynb #b95ae470
 def judge(
     values:Sequence[float], # one a cell; a cell with NaN is left out, an infinite value is first or last
     accuracy:Sequence[float], # one a cell; a cell whose accuracy is not finite is left out
@@ -46,19 +62,18 @@ def judge(
 )->Judgement: # raises ValueError for fewer than four cells
     "A number beside the accuracy of the same cells."
     values, accuracy, sizes = (np.asarray(column, float) for column in (values, accuracy, sizes))
-    kept, most = ~np.isnan(values) & np.isfinite(accuracy), np.max(accuracy, where=np.isfinite(accuracy), initial=-np.inf)
+    known = np.isfinite(accuracy)
+    kept, most = ~np.isnan(values) & known, np.max(accuracy, where=known, initial=-np.inf)
     good, accuracy, sizes = (-values if low_is_good else values)[kept], accuracy[kept], sizes[kept]
     if len(good) < 4: raise ValueError(f"an order is judged by at least four cells, got {len(good)}")
     picks = np.random.default_rng(seed).integers(0, len(good), (draws, len(good)))
     g, a, s = (_ranks(column[picks]) for column in (good, accuracy, sizes))
     by_draw, with_size, accuracy_size = _row_correlations(g, a), _row_correlations(g, s), _row_correlations(a, s)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        given = (by_draw - with_size * accuracy_size) / np.sqrt((1 - with_size**2) * (1 - accuracy_size**2))
-        given[(1 - with_size**2) * (1 - accuracy_size**2) <= 1e-12] = np.nan
-    def ends(column): return tuple(float(x) for x in np.nanquantile(column, (0.025, 0.975))) if len(good) >= 10 and np.isfinite(column).any() else (math.nan, math.nan)
+    given, ends = _given_size(by_draw, with_size, accuracy_size), _ends if len(good) >= 10 else _no_ends
     best = np.argsort(-good, kind="stable")
     regrets = (float(most - accuracy[best[:count]].max()) for count in (1, 5))
-    return Judgement(len(good), rank_correlation(good, accuracy), ends(by_draw), float(kendalltau(good, accuracy).statistic),
+    return Judgement(len(good), rank_correlation(good, accuracy), ends(by_draw),
+                     float(kendalltau(good, accuracy).statistic),
                      partial_correlation(good, accuracy, sizes), ends(given), *regrets)
 
 # %% ../../nbs/08_bench/02_judgement.ipynb #8f9972c7
@@ -69,7 +84,7 @@ def judge_difference(
     *,
     draws:int=4000, # of cells with replacement
     seed:int=0, # of the draws
-)->tuple[float, float, float]: # ρ of `good` less that of `other`, and its 95 % interval, on the cells that have all three; raises ValueError for fewer than ten
+)->tuple[float, float, float]: # ρ of `good` less that of `other`, 95 % interval; ValueError below ten cells
     "Which of two numbers orders the same cells better (paired bootstrap; Efron and Tibshirani, 1993)."
     columns = np.asarray([good, other, accuracy], float)
     columns = columns[:, ~np.isnan(columns).any(0)]
@@ -84,7 +99,7 @@ def gain_of_best(
     good:Sequence[float], # one a cell, high where the cell is said to be good
     accuracy:Sequence[float], # one a cell
     count:int, # cells drawn at random, at least 1, at most all
-    picks:np.ndarray|None=None, # (draws, cells), positions: cells drawn with replacement, for an interval; None: the cells as they are
+    picks:np.ndarray|None=None, # (draws, cells), positions drawn with replacement, for an interval; None: as they are
 )->np.ndarray: # (draws,), in the unit of the accuracy
     "Mean accuracy of the best of some random cells by a number, above that of a random cell."
     good, accuracy = np.asarray(good, float), np.asarray(accuracy, float)

@@ -67,6 +67,7 @@ def is_allowed(
     elif kind is str and not isinstance(value, str): return False
     return all(_HOLDS[type(bound)](value, bound) for bound in bounds)
 
+# %% ../../nbs/12_support/04_checks.ipynb #77415d5f
 @cache
 def setting_types(
     cls:type, # a dataclass

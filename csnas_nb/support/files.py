@@ -21,7 +21,7 @@ from torch import Tensor
 def whole_file(
     path:Path|str, # of the file that is wanted
 )->Iterator[Path]: # where to write it; it takes the wanted name when the block ends well, and is removed otherwise
-    "A file that appears whole or not at all: written under another name, brought to the disk, renamed; for one writer at a time."
+    "A file that appears whole or not at all: written under another name, brought to the disk, renamed; for one writer."
     path = Path(path)
     part = path.with_name(f".{path.name}")
     try:
@@ -40,10 +40,11 @@ def _to_disk(folder):
         if error.errno not in (errno.EINVAL, errno.ENOTSUP): raise
     finally: os.close(handle)
 
+# %% ../../nbs/12_support/01_files.ipynb #59e0d527
 def write_whole(
     path:Path|str, # of the file
     content:bytes, # all of it
-)->None: # raises OSError where it cannot be written, and leaves what was there; or, after the rename, where the new name cannot be brought to the disk
+)->None: # raises OSError: before the rename the old file stays, after it only the new name may not be on the disk
     "Bytes as a file that appears whole or not at all."
     with whole_file(path) as part: part.write_bytes(content)
 
@@ -72,17 +73,22 @@ def write_tensors(
     "A safetensors file whose header holds JSON."
     from safetensors.torch import save_file
     plain = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
-    with whole_file(path) as part: save_file(plain, part, metadata={name: json.dumps(value) for name, value in header.items()})
+    texts = {name: json.dumps(value) for name, value in header.items()}
+    with whole_file(path) as part: save_file(plain, part, metadata=texts)
 
 def read_tensors(
     path:Path|str, # a file that `write_tensors` wrote
     needed:Sequence[str], # names that its header must have
-)->tuple[dict[str, Any], dict[str, Tensor]]: # header and tensors; raises FileNotFoundError or ValueError where the file is not there or not such a file
+)->tuple[dict[str, Any], dict[str, Tensor]]: # header, tensors; raises FileNotFoundError or ValueError
     "A safetensors file whose header holds JSON, read without running anything."
     from safetensors import SafetensorError, safe_open
     if not Path(path).is_file(): raise FileNotFoundError(f"no such file: {path}")
     try:
-        with safe_open(path, "pt") as file: header, tensors = file.metadata() or {}, {name: file.get_tensor(name).clone() for name in file.keys()}       # copies: the file may be replaced
+        with safe_open(path, "pt") as file:
+            header = file.metadata() or {}
+            tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # copies: the file may be replaced
     except SafetensorError as error: raise ValueError(f"{path} is not a whole safetensors file: {error}") from error
-    if not set(needed) <= header.keys(): raise ValueError(f"{path} is not the file that is wanted: its header has {', '.join(header) or 'nothing'}, and should have {', '.join(needed)}")
+    if not set(needed) <= header.keys():
+        raise ValueError(f"{path} is not the file that is wanted: "
+                         f"its header has {', '.join(header) or 'nothing'}, and should have {', '.join(needed)}")
     return {name: json.loads(value) for name, value in header.items()}, tensors

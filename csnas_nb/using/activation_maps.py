@@ -23,7 +23,8 @@ def activation_maps(
     classes:Tensor, # (N,): for which class the evidence is wanted
 )->Tensor: # (N, h, w), the size of the last map: evidence, whose mean is the logit
     "Class activation maps (Zhou and others, 2016)."
-    if network.classify is None: raise ValueError("activation maps need a network with classes, this one gives features")
+    if network.classify is None:
+        raise ValueError("activation maps need a network with classes, this one gives features")
     with evaluating(network), torch.inference_mode():
         weight, bias = network.classify.weight[classes], network.classify.bias[classes]
         maps = torch.einsum("nc,nchw->nhw", weight, network.maps(pixels)) + bias[:, None, None]
@@ -43,20 +44,24 @@ def plot_activation_maps(
     chosen, answers = _chosen(classifier, images, count, wrong, seed)
     pictures, evidence = chosen.images.permute(0, 2, 3, 1).cpu().numpy(), _blown_up(classifier, chosen, answers)
     rows = -(-len(chosen) // columns)
-    figure, axes = plt.subplots(2 * rows, columns, figsize=(1.25 * columns, 2.65 * rows), layout="constrained", squeeze=False)
+    figure, axes = plt.subplots(2 * rows, columns, figsize=(1.25 * columns, 2.65 * rows),
+                                layout="constrained", squeeze=False)
     for axis in axes.flat: axis.axis("off")
     for k in range(len(chosen)):
         above, below = axes[2 * (k // columns), k % columns], axes[2 * (k // columns) + 1, k % columns]
         truth, answer = classifier.classes[chosen.labels[k]], classifier.classes[answers[k]]
         above.imshow(pictures[k]); below.imshow(pictures[k]); below.imshow(evidence[k], cmap="inferno", alpha=0.6)
-        above.set_title(truth if truth == answer else f"{truth},\ntaken for {answer}", fontsize=7, color="black" if truth == answer else "#b00020")
+        said, colour = (truth, "black") if truth == answer else (f"{truth},\ntaken for {answer}", "#b00020")
+        above.set_title(said, fontsize=7, color=colour)
     plt.close(figure)
     return figure
 
 def _chosen(classifier, images, count, wrong, seed):
     "Some labelled images, and what they are taken for."
     if images.labels is None: raise ValueError(f"{images.name}: the figure needs labels, this set has none")
-    if images.sides != classifier.sides: raise ValueError(f"the network was trained on images of {classifier.sides}, got {images.sides}: load them with that size")
+    if images.sides != classifier.sides:
+        raise ValueError(f"the network was trained on images of {classifier.sides}, "
+                         f"got {images.sides}: load them with that size")
     order = torch.randperm(len(images), generator=torch.Generator().manual_seed(seed))
     answers = classifier.probabilities(images).argmax(1)
     if wrong: order = order[(answers != images.labels.cpu())[order]]

@@ -25,7 +25,8 @@ class Deployed(nn.Module):
     ):
         super().__init__()
         self.network = classifier.network
-        for name in ("mean", "std"): self.register_buffer(name, torch.tensor(getattr(classifier, name)).view(1, 3, 1, 1))
+        for name in ("mean", "std"):
+            self.register_buffer(name, torch.tensor(getattr(classifier, name)).view(1, 3, 1, 1))
 
     def forward(self, images: Tensor) -> Tensor:
         "(N, 3, H, W), floats in 0..1 -> probabilities (N, classes)."
@@ -51,8 +52,11 @@ def compare(
 )->float: # the largest difference of a probability; raises RuntimeError above `TOLERANCE`
     "An exported network beside the one it came from, on batches of other sizes than the example."
     images = torch.cat([example, example.flip(0), 1 - example])
-    with torch.no_grad(): differences = [(run(part) - module(part)).abs().max().item() for part in (images, images[:1], images[:4])]
-    if not max(differences) <= TOLERANCE: raise RuntimeError(f"the exported network gives other probabilities, by up to {max(differences):.2g}: nothing is written")
+    with torch.no_grad():
+        differences = [(run(part) - module(part)).abs().max().item() for part in (images, images[:1], images[:4])]
+    if not max(differences) <= TOLERANCE:
+        raise RuntimeError(f"the exported network gives other probabilities, by up to {max(differences):.2g}: "
+                           "nothing is written")
     return max(differences)
 
 def facts(
@@ -76,15 +80,18 @@ def export_program(
 def export_onnx(
     classifier:Classifier, # from `train` or `load`
     path:Path|str, # of the file, '.onnx' by custom
-)->float: # the largest difference of a probability, by onnxruntime; raises RuntimeError where the packages for it are missing
+)->float: # the largest difference of a probability, by onnxruntime; RuntimeError where packages are missing
     "An ONNX file with one input, `images`, and one output, `probabilities` (torch.onnx)."
     try: import onnxruntime, onnxscript
-    except ImportError as error: raise RuntimeError(f"ONNX needs more packages: pip install onnx onnxscript onnxruntime ({error})") from error
+    except ImportError as error:
+        raise RuntimeError(f"ONNX needs more packages: pip install onnx onnxscript onnxruntime ({error})") from error
     module, example = deployed(classifier)
-    program = torch.onnx.export(module, (example,), dynamo=True, verbose=False, input_names=["images"], output_names=["probabilities"],
+    program = torch.onnx.export(module, (example,), dynamo=True, verbose=False,
+                                input_names=["images"], output_names=["probabilities"],
                                 dynamic_shapes={"images": {0: torch.export.Dim("images")}})
     program.model.metadata_props.update(facts(classifier))
     with whole_file(path) as part:
         program.save(part, external_data=False)
         session = onnxruntime.InferenceSession(part.read_bytes(), providers=["CPUExecutionProvider"])
-        return compare(module, lambda images: torch.from_numpy(session.run(None, {"images": images.numpy()})[0]), example)
+        def answer(images): return torch.from_numpy(session.run(None, {"images": images.numpy()})[0])
+        return compare(module, answer, example)

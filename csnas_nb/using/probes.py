@@ -29,7 +29,9 @@ def features(
 )->Tensor: # (N, width), on the CPU
     "What the classifier of a network reads, or would read."
     device = next(network.parameters()).device
-    with evaluating(network), torch.inference_mode(): found = [network.maps(normalise(batch.to(device), images)).mean((2, 3)).cpu() for batch in images.images.split(batch_size)]
+    with evaluating(network), torch.inference_mode():
+        found = [network.maps(normalise(batch.to(device), images)).mean((2, 3)).cpu()
+                 for batch in images.images.split(batch_size)]
     return torch.cat(found).float()
 
 # %% ../../nbs/06_using/02_probes.ipynb #34090317
@@ -81,8 +83,10 @@ def _share(images, share, seed):
     from sklearn.model_selection import train_test_split
     labels, count = images.labels.cpu(), max(round(share * len(images)), len(images.classes))
     if count > len(images) - len(images.classes): return images
-    several = torch.bincount(labels)[labels] > 1                          # a class of one image cannot be split, and is kept
-    kept, _ = train_test_split(several.nonzero()[:, 0].numpy(), train_size=min(count, int(several.sum()) - len(images.classes)), random_state=seed, stratify=labels[several].numpy())
+    several = torch.bincount(labels)[labels] > 1  # a class of one image cannot be split, and is kept
+    size = min(count, int(several.sum()) - len(images.classes))
+    kept, _ = train_test_split(several.nonzero()[:, 0].numpy(), train_size=size, random_state=seed,
+                               stratify=labels[several].numpy())
     for label in set(labels.tolist()) - set(labels[kept].tolist()): kept = [*kept, int((labels == label).nonzero()[0])]
     return take(images, torch.tensor(sorted(kept)))
 
@@ -99,17 +103,19 @@ class FewLabels:
 def few_label_errors(
     pretrained:Pretrained, # trained without labels on these images
     splits:Splits, # labelled; perhaps from `label_share`
-    recipe:Recipe, # of training from scratch and fine-tuning; its channels, layers, stem and side give way to the pretrained network's
+    recipe:Recipe, # of both trainings; its channels, layers, stem and side give way to the pretrained network's
     *,
     seed:int=0, # of weights, orders and augmentation
     device:str|torch.device="cpu", # where to train
     folder:Path|str|None=None, # for checkpoints; what it holds is continued
 )->FewLabels: # test errors
     "What labels are worth from scratch, and on top of weights that were learned without any."
-    start, own = pretrained.model.network, replace(recipe, channels=pretrained.config.channels, layers=pretrained.config.layers, stem="cifar", side=None)
+    start, config = pretrained.model.network, pretrained.config
+    own = replace(recipe, channels=config.channels, layers=config.layers, stem="cifar", side=None)
     def error(begin, name):
         place = None if folder is None else Path(folder) / name
-        run = train(start.genotype, splits.train, splits.valid, own, seed=seed, device=device, start=begin, folder=place)
+        run = train(start.genotype, splits.train, splits.valid, own,
+                    seed=seed, device=device, start=begin, folder=place)
         return error_rate(predict(run.network, splits.test), splits.test.labels)
     return FewLabels(len(splits.train) + len(splits.valid), error(None, "scratch"), error(start, "fine_tuned"),
                      linear_probe(start, splits.train, splits.test), knn_probe(start, splits.train, splits.test))
