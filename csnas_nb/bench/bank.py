@@ -21,8 +21,8 @@ from statistics import fmean
 from typing import Any
 
 import numpy as np
+from scipy.stats import rankdata
 
-from .judgement import _ranks, _row_correlations
 from ..evaluating.recipes import Recipe
 from ..evaluating.reports import evaluate
 from ..images.image_set import ImageSet, Splits, shuffled, take
@@ -173,13 +173,21 @@ def _whole_rows(bank):
              "protocol": run.protocol, "seed": run.seed}
             | made[run.protocol] | run.numbers for run in bank.runs]
 
+# %% ../../nbs/08_bench/01_bank.ipynb #243c5063
+def row_ranks(values): return rankdata(values, axis=-1) - (values.shape[-1] + 1) / 2
+
+def row_correlations(a, b):
+    "Correlation of each row of `a` with that of `b`, both centred; NaN where one is constant."
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return (a * b).sum(-1) / np.sqrt((a * a).sum(-1) * (b * b).sum(-1))
+
 # %% ../../nbs/08_bench/01_bank.ipynb #b0febb2c
 def _ceiling_interval(by_seed, draws):
     "The middle 95 % of the ceilings of cells drawn with replacement."
     whole = by_seed[:, np.isfinite(by_seed).all(0)]
     picks = np.random.default_rng(0).integers(0, whole.shape[1], (draws, whole.shape[1]))
-    ranks = [_ranks(column[picks]) for column in whole]
-    agreement = np.clip(np.mean([_row_correlations(a, b) for a, b in combinations(ranks, 2)], axis=0), 0, 1)
+    ranks = [row_ranks(column[picks]) for column in whole]
+    agreement = np.clip(np.mean([row_correlations(a, b) for a, b in combinations(ranks, 2)], axis=0), 0, 1)
     ceilings = [math.sqrt(reliability(value, len(whole))) for value in agreement]
     low, high = np.nanquantile(ceilings, (0.025, 0.975))
     return float(low), float(high)

@@ -11,8 +11,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import kendalltau, rankdata
+from scipy.stats import kendalltau
 
+from .bank import row_correlations, row_ranks
 from ..searching.trust import partial_correlation, rank_correlation
 
 # %% ../../nbs/08_bench/02_judgement.ipynb #b57d2796
@@ -28,14 +29,7 @@ class Judgement:
     regret: float  # accuracy lost by taking the best cell by the number, in place of the best of all with an accuracy
     regret_of_five: float  # by training the best five and keeping the best of them
 
-# %% ../../nbs/08_bench/02_judgement.ipynb #243c5063
-def _ranks(values): return rankdata(values, axis=-1) - (values.shape[-1] + 1) / 2
-
-def _row_correlations(a, b):
-    "Correlation of each row of `a` with that of `b`, both centred; NaN where one is constant."
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return (a * b).sum(-1) / np.sqrt((a * a).sum(-1) * (b * b).sum(-1))
-
+# %% ../../nbs/08_bench/02_judgement.ipynb #45af2e29
 def _given_size(of_both, with_size, accuracy_size):
     "Partial correlations of many draws; NaN where nothing is left of a column given size."
     left = (1 - with_size**2) * (1 - accuracy_size**2)
@@ -67,8 +61,8 @@ def judge(
     good, accuracy, sizes = (-values if low_is_good else values)[kept], accuracy[kept], sizes[kept]
     if len(good) < 4: raise ValueError(f"an order is judged by at least four cells, got {len(good)}")
     picks = np.random.default_rng(seed).integers(0, len(good), (draws, len(good)))
-    g, a, s = (_ranks(column[picks]) for column in (good, accuracy, sizes))
-    by_draw, with_size, accuracy_size = _row_correlations(g, a), _row_correlations(g, s), _row_correlations(a, s)
+    g, a, s = (row_ranks(column[picks]) for column in (good, accuracy, sizes))
+    by_draw, with_size, accuracy_size = row_correlations(g, a), row_correlations(g, s), row_correlations(a, s)
     given, ends = _given_size(by_draw, with_size, accuracy_size), _ends if len(good) >= 10 else _no_ends
     best = np.argsort(-good, kind="stable")
     regrets = (float(most - accuracy[best[:count]].max()) for count in (1, 5))
@@ -90,8 +84,8 @@ def judge_difference(
     columns = columns[:, ~np.isnan(columns).any(0)]
     if columns.shape[1] < 10: raise ValueError(f"two orders are compared on at least ten cells, got {columns.shape[1]}")
     picks = np.random.default_rng(seed).integers(0, columns.shape[1], (draws, columns.shape[1]))
-    a, b, truth = (_ranks(column[picks]) for column in columns)
-    low, high = np.nanquantile(_row_correlations(a, truth) - _row_correlations(b, truth), (0.025, 0.975))
+    a, b, truth = (row_ranks(column[picks]) for column in columns)
+    low, high = np.nanquantile(row_correlations(a, truth) - row_correlations(b, truth), (0.025, 0.975))
     return rank_correlation(columns[0], columns[2]) - rank_correlation(columns[1], columns[2]), float(low), float(high)
 
 # %% ../../nbs/08_bench/02_judgement.ipynb #4708941d
