@@ -24,7 +24,7 @@ from csnas_nb.evaluating.recipes import (
 from ..images.image_set import ImageSet, normalise, shuffled, to_device
 from ..networks.network import Network
 from ..support.machine import evaluating
-from ..support.steps import StepConfig, TrainStep
+from ..support.steps import StepConfig, TrainStep, run_steps
 
 # %% ../../nbs/05_evaluating/04_loop.ipynb #fe47846a
 if TYPE_CHECKING: from accelerate import Accelerator
@@ -151,15 +151,18 @@ def labelled_epoch(
     if drop_path != training.network.drop_path: training.step.forget()   # a recording would keep the old one
     training.order.epoch, training.network.drop_path = epoch, drop_path
     exact = torch.float32 if accelerator.device.type == "mps" else torch.float64
-    sums = torch.zeros(3, device=accelerator.device, dtype=exact)
+    def batches():
+        for pixels, labels in training.loader:
+            yield cutout(normalise(training.augment(pixels.float() / 255), training.images), recipe.cutout), labels
+    def seen(batch, outputs):
+        (_, labels), (_, main, errors) = batch, outputs
+        sums = torch.stack([main * len(labels), errors, torch.tensor(len(labels), device=main.device)]).to(exact)
+        return sums if accelerator.scaler is None else sums * torch.isfinite(main)     # a step that fp16 skips
+    def told(batch, sums):
+        if on_step: on_step(len(batch[1]) * accelerator.num_processes, sums)
     training.model.train()
-    for step, (pixels, labels) in enumerate(training.loader):
-        training.step.set_rate(learning_rate(epoch + (step + 0.5) / steps, recipe))
-        pixels = cutout(normalise(training.augment(pixels.float() / 255), training.images), recipe.cutout)
-        _, main, errors = training.step(pixels, labels)
-        seen = torch.stack([main * len(labels), errors, torch.tensor(len(labels), device=sums.device)]).to(exact)
-        sums += seen if accelerator.scaler is None else seen * torch.isfinite(main)    # a step that fp16 skips
-        if on_step: on_step(len(labels) * accelerator.num_processes, sums)
+    def rate(number): return learning_rate(epoch + (number + 0.5) / steps, recipe)
+    sums = run_steps(training.step, batches(), seen, rate=rate, on_step=told)
     loss, errors, count = accelerator.reduce(sums, "sum").tolist()
     return (loss / count, errors / count) if count else (math.nan, math.nan)
 

@@ -21,7 +21,7 @@ from .losses import MemoryBank, nce_loss, negative_mask, ntxent_loss, pirl_loss
 from .pretexts import TASKS, ask
 from .views import Jigsaw, check_jigsaw, make_views
 from ..support.machine import evaluating
-from ..support.steps import StepConfig, TrainStep
+from ..support.steps import StepConfig, TrainStep, run_steps
 
 # %% ../../nbs/03_scoring/05_pretraining.ipynb #3925abc2
 class PretextModel(nn.Module):
@@ -223,7 +223,7 @@ def make_pretext_step(
 
 # %% ../../nbs/03_scoring/05_pretraining.ipynb #1cbab826
 def pretext_epoch(
-    step:TrainStep, # from `make_step`
+    step:TrainStep, # from `make_pretext_step`
     bank:MemoryBank|None, # filled; updated with every batch
     pretext:Callable[[Tensor], tuple[Tensor, Tensor]], # from `make_pretext`
     images:ImageSet, # all images to train on
@@ -232,14 +232,14 @@ def pretext_epoch(
     config:ScoreConfig, # batch size and number of steps
 )->float: # mean loss an instance, each batch as it was seen
     "One of the equal parts of the training (paper: one pass over the images)."
-    total, steps = torch.zeros((), device=images.images.device), config.steps(len(images))
-    size = config.batch_size // config.copies
-    for batch in batches_with_views(pretext, images, deck.deal(steps, size), size):
-        loss, *embeddings = step(*batch)
+    steps, size = config.steps(len(images)), config.batch_size // config.copies
+    def seen(batch, outputs):
+        loss, *embeddings = outputs
         scheduler.step()
         if bank is not None: bank.update(batch[0], *embeddings)
-        total += loss
-    return total.item() / steps
+        return loss
+    batches = batches_with_views(pretext, images, deck.deal(steps, size), size)
+    return run_steps(step, batches, seen).item() / steps
 
 # %% ../../nbs/03_scoring/05_pretraining.ipynb #0f57f1bd
 CALIBRATION_MOST = 512

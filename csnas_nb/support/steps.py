@@ -9,7 +9,7 @@ __all__ = ['StepConfig', 'fixed_order', 'PlainStep', 'lay_out_state', 'Tape', 'u
 # %% ../../nbs/12_support/07_steps.ipynb #3964d097
 import logging
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -279,3 +279,22 @@ def _recorded(step, inputs):
     except Exception as error:                                                    # the same code has run once, call by call
         step.recorder = None
         _log.info("training steps are not recorded: %s", error)
+
+# %% ../../nbs/12_support/07_steps.ipynb #fd6043c2
+def run_steps(
+    step:TrainStep, # made for the task
+    batches:Iterable[tuple[Tensor, ...]], # what the step takes
+    seen:Callable[[tuple[Tensor, ...], tuple[Tensor, ...]], Tensor], # batch, outputs of the step -> what is summed
+    *,
+    rate:Callable[[int], float]|None=None, # learning rate of a step, by its number from 0; None: left as it is
+    on_step:Callable[[tuple[Tensor, ...], Tensor], None]|None=None, # called with the batch and the sums so far
+)->Tensor: # the sums; raises ValueError where there is no batch
+    "The loop around a training step, whatever the task."
+    sums = None
+    for number, batch in enumerate(batches):
+        if rate is not None: step.set_rate(rate(number))
+        found = seen(batch, step(*batch))
+        sums = found.clone() if sums is None else sums.add_(found)
+        if on_step is not None: on_step(batch, sums)
+    if sums is None: raise ValueError("there is no batch to train on")
+    return sums
