@@ -162,6 +162,7 @@ def _check_bank(bank):
 
 def _images_of(bank): return f"{bank.about['images']['name']} at {'x'.join(map(str, bank.about['images']['sides']))}"
 
+# %% ../../nbs/08_bench/01_bank.ipynb #0c1b8d31
 def _whole_rows(bank):
     "A protocol's own images and versions come before the bank's."
     versions, made = bank.about["versions"], {}

@@ -53,14 +53,14 @@ PENALTIES = tuple(10.0 ** k for k in np.arange(-1, 3.5, 0.5))
 
 def fit_additive(
     cells:Sequence[Genotype], # canonical, at least four
-    values:Sequence[float], # a number of each, finite
+    values:Sequence[float]|np.ndarray, # a number of each, finite
 )->Additive: # with the penalty that predicts left-out cells best
     "A sum over edges, by ridge regression (Hoerl and Kennard, 1970)."
-    counts, values = [edge_counts(cell) for cell in cells], np.asarray(values, float)
+    counts, numbers = [edge_counts(cell) for cell in cells], np.asarray(values, float)
     names = sorted({name for count in counts for name in count})
     table = np.array([[count.get(name, 0) for name in names] for count in counts], float)
-    centre, mean = table.mean(0), values.mean()
-    x, y, n = table - centre, values - mean, len(values)
+    centre, mean = table.mean(0), numbers.mean()
+    x, y, n = table - centre, numbers - mean, len(numbers)
     def solved(penalty, right): return np.linalg.solve(x.T @ x + penalty * np.eye(len(names)), right)
     def left_out(penalty):
         hat = x @ solved(penalty, x.T)
@@ -125,20 +125,31 @@ def model_of(
     if len(bank.by_seed) < 2:
         raise ValueError("the luck of a seed is known from two seeds, "
                          f"the bank {bank.name} has {len(bank.by_seed)} of its reference")
-    score, whole = bank.column(protocol, number, seed) * (1 if low_is_good else -1), np.isfinite(bank.by_seed).all(0)
-    cells, of_seeds = list(bank.cells.values()), bank.by_seed[:, whole]
-    accuracy_of = fit_additive([c for c, keep in zip(cells, whole) if keep], of_seeds.mean(0))
+    score = bank.column(protocol, number, seed) * (1 if low_is_good else -1)
+    whole = np.asarray(np.isfinite(bank.by_seed).all(0))
+    of_seeds = bank.by_seed[:, whole]
+    accuracy_of = fit_additive(_kept_cells(bank, whole), of_seeds.mean(0))
     luck, true = _luck(of_seeds), _true_variance(accuracy_of.rest, of_seeds)
     if protocol == bank.reference:
         luck /= 1 if seed is not None else len(of_seeds)
         score_of, score_spread, correlation = _noisy(accuracy_of, true, luck, low_is_good)
     else:
-        kept = whole & np.isfinite(score)
-        score_of = fit_additive([c for c, keep in zip(cells, kept) if keep], score[kept])
-        score_spread = float(np.std(score_of.rest))
-        correlation = _rest_correlation(accuracy_of.rest[kept[whole]], score_of.rest, bank.by_seed[:, kept])
+        score_of, score_spread, correlation = _scored(bank, score, whole, accuracy_of)
     name = f"{bank.name}, {number} of {protocol}, seed {seed}"
     return BankModel(name, accuracy_of, score_of, math.sqrt(true), score_spread, correlation, world)
+
+# %% ../../nbs/08_bench/03_bank_model.ipynb #4d6e43e0
+def _kept_cells(bank: Bank, kept: np.ndarray) -> list[Genotype]:
+    return [cell for cell, keep in zip(bank.cells.values(), kept) if keep]
+
+def _scored(
+    bank: Bank, score: np.ndarray, whole: np.ndarray, accuracy_of: Additive
+) -> tuple[Additive, float, float]:
+    "What is expected of a score, the spread of its rest, and its correlation with the rest of the accuracy."
+    kept = whole & np.isfinite(score)
+    score_of = fit_additive(_kept_cells(bank, kept), score[kept])
+    correlation = _rest_correlation(accuracy_of.rest[kept[whole]], score_of.rest, bank.by_seed[:, kept])
+    return score_of, float(np.std(score_of.rest)), correlation
 
 # %% ../../nbs/08_bench/03_bank_model.ipynb #49e3dc6f
 def _luck(of_seeds):

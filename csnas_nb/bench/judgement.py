@@ -40,7 +40,8 @@ def _given_size(of_both, with_size, accuracy_size):
 def _ends(column):
     "The middle 95 % of the draws; NaN where no draw has a value."
     if not np.isfinite(column).any(): return math.nan, math.nan
-    return tuple(float(x) for x in np.nanquantile(column, (0.025, 0.975)))
+    low, high = np.nanquantile(column, (0.025, 0.975))
+    return float(low), float(high)
 
 def _no_ends(column): return math.nan, math.nan
 
@@ -55,20 +56,21 @@ def judge(
     seed:int=0, # of the draws
 )->Judgement: # raises ValueError for fewer than four cells
     "A number beside the accuracy of the same cells."
-    values, accuracy, sizes = (np.asarray(column, float) for column in (values, accuracy, sizes))
-    known = np.isfinite(accuracy)
-    kept, most = ~np.isnan(values) & known, np.max(accuracy, where=known, initial=-np.inf)
-    good, accuracy, sizes = (-values if low_is_good else values)[kept], accuracy[kept], sizes[kept]
+    numbers, truth, costs = (np.asarray(column, float) for column in (values, accuracy, sizes))
+    known = np.isfinite(truth)
+    kept, most = ~np.isnan(numbers) & known, np.max(truth, where=known, initial=-np.inf)
+    good, truth, costs = (-numbers if low_is_good else numbers)[kept], truth[kept], costs[kept]
     if len(good) < 4: raise ValueError(f"an order is judged by at least four cells, got {len(good)}")
     picks = np.random.default_rng(seed).integers(0, len(good), (draws, len(good)))
-    g, a, s = (row_ranks(column[picks]) for column in (good, accuracy, sizes))
+    g, a, s = (row_ranks(column[picks]) for column in (good, truth, costs))
     by_draw, with_size, accuracy_size = row_correlations(g, a), row_correlations(g, s), row_correlations(a, s)
     given, ends = _given_size(by_draw, with_size, accuracy_size), _ends if len(good) >= 10 else _no_ends
     best = np.argsort(-good, kind="stable")
-    regrets = (float(most - accuracy[best[:count]].max()) for count in (1, 5))
-    return Judgement(len(good), rank_correlation(good, accuracy), ends(by_draw),
-                     float(kendalltau(good, accuracy).statistic),
-                     partial_correlation(good, accuracy, sizes), ends(given), *regrets)
+    regrets = (float(most - truth[best[:count]].max()) for count in (1, 5))
+    tau = kendalltau(good, truth).statistic  # pyright: ignore[reportAttributeAccessIssue]  # a class made at run time
+    columns = good.tolist(), truth.tolist(), costs.tolist()
+    return Judgement(len(good), rank_correlation(*columns[:2]), ends(by_draw), float(tau),
+                     partial_correlation(*columns), ends(given), *regrets)
 
 # %% ../../nbs/08_bench/02_judgement.ipynb #8f9972c7
 def judge_difference(
@@ -96,10 +98,10 @@ def gain_of_best(
     picks:np.ndarray|None=None, # (draws, cells), positions drawn with replacement, for an interval; None: as they are
 )->np.ndarray: # (draws,), in the unit of the accuracy
     "Mean accuracy of the best of some random cells by a number, above that of a random cell."
-    good, accuracy = np.asarray(good, float), np.asarray(accuracy, float)
-    picks = np.arange(len(good))[None] if picks is None else picks
+    numbers, truth = np.asarray(good, float), np.asarray(accuracy, float)
+    picks = np.arange(len(numbers))[None] if picks is None else picks
     n = picks.shape[1]
     if not 1 <= count <= n: raise ValueError(f"1 to {n} cells can be drawn from {n}, got {count}")
     taken = np.array([math.comb(n - i, count - 1) / math.comb(n, count) for i in range(1, n + 1)])
-    ordered = np.take_along_axis(accuracy[picks], np.argsort(-good[picks], axis=1, kind="stable"), 1)
+    ordered = np.take_along_axis(truth[picks], np.argsort(-numbers[picks], axis=1, kind="stable"), 1)
     return ordered @ taken - ordered.mean(1)

@@ -14,7 +14,7 @@ import sys
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, dataclass, field, fields, replace
 from pathlib import Path
-from typing import Annotated, Any, Literal, Optional, TypeVar, get_args, get_origin
+from typing import Annotated, Any, ClassVar, Literal, Optional, Protocol, TypeVar, get_args, get_origin
 
 import typer
 
@@ -92,13 +92,17 @@ def takes(
                 given[group.argument] = {setting: value for setting, value in values.items() if value is not None}
             return function(**given)
         del command.__wrapped__                                          # typer would read its signature
-        command.__signature__ = inspect.Signature(parameters)
+        setattr(command, "__signature__", inspect.Signature(parameters))
         command.__annotations__ = {p.name: p.annotation for p in parameters}
         return command
     return decorate
 
 # %% ../../nbs/09_command/01_options.ipynb #56047c77
-Settings = TypeVar("Settings")
+class _Dataclass(Protocol):
+    "What `dataclasses.replace` takes."
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+
+Settings = TypeVar("Settings", bound=_Dataclass)
 "A dataclass of settings."
 
 def with_settings(

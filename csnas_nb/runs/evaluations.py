@@ -11,7 +11,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from filelock import FileLock
@@ -107,7 +107,7 @@ def draw_evaluation(
     figures = {"confusion": plot_confusion(first), "comparison": plot_comparison(rows), "training": plot_log(*logs),
                "calibration": plot_calibration(calibrations)}
     if isinstance(evaluation.splits.test, ImageSet):
-        images = resized(evaluation.splits.test, first.recipe.side)
+        images = cast(ImageSet, resized(evaluation.splits.test, first.recipe.side))
         figures["activation_maps"] = plot_activation_maps(load_classifier(folder / first.files[0], device), images)
     for name, figure in figures.items(): figure.savefig(folder / f"{name}.png", dpi=150)
     class_table(first.confusion, first.classes).to_csv(folder / "classes.csv")
@@ -161,7 +161,7 @@ def labelled_splits(
     progress:bool=True, # show a bar while decoding?
 )->Splits: # raises ValueError where files on the disk have no size to be read at
     "The labelled images to train and test on."
-    share = {} if valid is None else {"valid": valid}
+    share: dict[str, Any] = {} if valid is None else {"valid": valid}
     if not on_disk:
         return load_splits(**{**origin, "size": recipe.side or origin.get("size")}, **share, progress=progress)
     side = recipe.side or origin.get("size")                              # a search may have looked at smaller images

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, cast
 
 import torch
 from torch import Tensor
@@ -69,7 +69,8 @@ class RunFolder:
     def cell(self, which: str | int = "best") -> Genotype:
         "A cell that the search found: 'best', 'knee', 'median-random', or a place on the front, 0: the smallest."
         if which == "median-random": return median_random(self.result)
-        return trial_genotype(pick(self.result, int(which) if str(which).isdigit() else which))
+        place = int(which) if str(which).isdigit() else cast(Literal["best", "knee"], which)   # `pick` refuses others
+        return trial_genotype(pick(self.result, place))
 
     def score(self, cell: Genotype | str | Path, device: str | torch.device = "cpu") -> float:
         "The label-free score of a cell, from the trials or computed now as they were; NaN: it broke down."

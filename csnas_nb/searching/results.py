@@ -9,7 +9,7 @@ __all__ = ['SearchResult', 'trial_genotype', 'best_cells', 'pick', 'trial_table'
 import math
 from dataclasses import dataclass
 from itertools import accumulate
-from typing import Literal
+from typing import Literal, cast
 
 import optuna
 import pandas as pd
@@ -126,7 +126,7 @@ def trial_table(
     first = ["trial", "cell", "score", "outcome", "proposed_by", "repeat"]
     rows = [_table_row(k, t) for k, t in enumerate(result.trials)]
     table = pd.DataFrame(rows, columns=None if rows else first)
-    return table[first + [name for name in table.columns if name not in first]]
+    return cast(pd.DataFrame, table[first + [name for name in table.columns if name not in first]])
 
 def _table_row(k, trial):
     "One trial as the table shows it; details that are lists or dictionaries are left out."
@@ -189,7 +189,7 @@ def plot_history(
     learned = (k for k, t in enumerate(result.trials) if t.user_attrs["proposed_by"] in ("tpe", "nsga2"))
     if (start := next(learned, None)) is not None:
         axis.axvspan(-0.5, start - 0.5, color="#eeeeee", zorder=0, label="start")
-    axis.set_xlabel("trial"); axis.set_ylabel("score"); axis.xaxis.get_major_locator().set_params(integer=True)
+    axis.set_xlabel("trial"); axis.set_ylabel("score"); axis.locator_params("x", integer=True)
     figure.legend(fontsize=8, loc="outside right upper")
     plt.close(figure)
     return figure

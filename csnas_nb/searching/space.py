@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from itertools import combinations
 from statistics import fmean, variance
-from typing import Literal, get_args
+from typing import Literal, cast, get_args
 
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
 
@@ -115,7 +115,7 @@ def random_params(
     "A random cell, as parameter values."
     draw = random.Random(seed)
     return {
-        name: draw.choice(d.choices) if isinstance(d, CategoricalDistribution) else draw.random()
+        name: cast(str, draw.choice(d.choices)) if isinstance(d, CategoricalDistribution) else draw.random()
         for name, d in space.distributions.items()
     }
 
@@ -224,7 +224,7 @@ def _shapes(space):
     shapes = {()}
     for node in range(2, space.nodes + 2):
         cells = {
-            CellGraph(shape + pair, range(2, node + 1)).canonical
+            CellGraph(shape + pair, tuple(range(2, node + 1))).canonical
             for shape in shapes
             for pair in _input_pairs(space, node)
         }

@@ -9,7 +9,7 @@ __all__ = ['Stability', 'rescore', 'stability_table', 'plot_stability']
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +25,7 @@ from ..scoring.scorer import label_free_score
 from .results import SearchResult, trial_genotype
 from .study import as_of_now
 from ..support.files import write_whole
+from ..support.questions import as_question, differences
 
 # %% ../../nbs/04_searching/07_stability.ipynb #978820ed
 def _mean_correlation(ranks):
@@ -85,14 +86,14 @@ def _check_rescore(result, top, best, seeds):
 
 def _question(config, images, device):
     "What a new score depends on, beside cell and seed."
-    where = {"device": str(device), "threads": torch.get_num_threads(), "torch": torch.__version__}
-    return json.loads(json.dumps({"config": asdict(config), "fingerprint": images.fingerprint, **where}))
+    where = {"device": str(device), "threads": torch.get_num_threads(), "torch": str(torch.__version__)}
+    return as_question(config=config, fingerprint=images.fingerprint, **where)
 
 def _answers(path, question):
     "Scores of earlier calls with the same settings, images and machine, and a function that writes them."
     answers = json.loads(path.read_text(encoding="utf-8")) if path and path.is_file() else []
-    known = next((answer["scores"] for answer in answers if answer["question"] == question), {})
-    others = [answer for answer in answers if answer["question"] != question]
+    same = [answer for answer in answers if not differences(answer["question"], question)]
+    known, others = (same[0]["scores"] if same else {}), [answer for answer in answers if answer not in same]
     def keep():
         if path: write_whole(path, json.dumps([*others, {"question": question, "scores": known}], indent=1).encode())
     return known, keep

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import optuna
 import torch
@@ -32,6 +32,7 @@ from .space import SearchSpace, encode_genotype
 from .trials import Objective, quiet_optuna, run_trials
 from ..support.files import only_one, whole_file, write_whole
 from ..support.machine import versions
+from ..support.questions import as_question, differences
 
 # %% ../../nbs/04_searching/06_study.ipynb #21cc4918
 def search_settings(
@@ -46,36 +47,20 @@ def search_settings(
     "What makes two searches the same one."
     data = {"name": images.name, "count": len(images), "side": list(images.images.shape[-2:]),
             "fingerprint": images.fingerprint, "mirror": images.mirror, "mean": images.mean, "std": images.std}
-    steering = {"pruner": asdict(options.pruner), "limits": asdict(options.limits), "pareto": options.pareto,
+    steering = {"pruner": options.pruner, "limits": options.limits, "pareto": options.pareto,
                 "warm_start": [cell.digest for cell in options.warm_start]}
-    settings = {"images": data, "config": asdict(config), "space": asdict(space), "sampler": asdict(sampler),
-                "options": steering, "objective": objective, "seed": seed}
-    return json.loads(json.dumps(settings))
-
-# %% ../../nbs/04_searching/06_study.ipynb #8ab51fb6
-def differences(
-    old:dict[str, Any], # settings of a stored search
-    new:dict[str, Any], # settings asked for
-    prefix:str="", # of the names
-)->list[str]: # 'config.epochs was 4, not 5'
-    "Which settings differ, by name."
-    found = []
-    for key in sorted({*old, *new}):
-        a, b = old.get(key), new.get(key)
-        if isinstance(a, dict) and isinstance(b, dict): found += differences(a, b, f"{prefix}{key}.")
-        elif a != b: found.append(f"{prefix}{key} was {a!r}, not {b!r}")
-    return found
+    return as_question(images=data, config=config, space=space, sampler=sampler, options=steering, objective=objective,
+                       seed=seed)
 
 # %% ../../nbs/04_searching/06_study.ipynb #50f37a79
 def as_of_now(
     settings:dict[str, Any], # of a stored search
 )->dict[str, Any]: # with today's names
     "Settings as this version would store them."
-    settings = (
-        settings | {"config": asdict(config_from_dict(settings["config"]))} if "config" in settings else dict(settings)
-    )
+    settings = dict(settings)
+    if "config" in settings: settings["config"] = config_from_dict(settings["config"])
     if settings.get("objective") == "contrastive_score": settings["objective"] = "label_free_score"
-    return json.loads(json.dumps(settings))
+    return as_question(**settings)
 
 # %% ../../nbs/04_searching/06_study.ipynb #e13bc034
 @contextmanager
@@ -103,7 +88,7 @@ def open_study(
     objectives:int=1, # 2: a Pareto search
 ) -> Iterator[optuna.Study]: # locked until the block ends
     "A study in a run folder, new or continued, that no other process works on."
-    directions = ["minimize"] * objectives
+    directions: list[Literal["minimize"]] = ["minimize"] * objectives
     if folder is None:
         yield optuna.create_study(study_name="search", directions=directions); return
     folder = Path(folder)
@@ -202,7 +187,7 @@ def counted_size(
 )->Callable[[Genotype], Size]: # without classes; nothing is allocated
     "How large a cell's network is, as limits and a Pareto search count it."
     channels, layers = limits.channels or config.channels, limits.layers or config.layers
-    return lambda genotype: network_size(genotype, channels, layers, side=tuple(images.images.shape[-2:]))
+    return lambda genotype: network_size(genotype, channels, layers, side=images.sides)
 
 # %% ../../nbs/04_searching/06_study.ipynb #af0e133c
 def _checked_call(images, trials, config, space, options, objective, seed):

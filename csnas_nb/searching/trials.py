@@ -144,7 +144,7 @@ def score_trial(
         return Outcome(TrialState.PRUNED, details, counted, (), reports, excess)
     value, details = _value_and_details(answer)
     state = TrialState.COMPLETE if math.isfinite(value) else TrialState.FAIL
-    both = (value, float(size.multiply_adds)) if options.pareto else (value,)
+    both = (value, float(counted["multiply_adds"])) if options.pareto else (value,)
     return Outcome(state, details, counted, both if state == TrialState.COMPLETE else (), reports, excess)
 
 # %% ../../nbs/04_searching/04_trials.ipynb #4bc4ebd7

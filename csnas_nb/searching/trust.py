@@ -11,7 +11,7 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import combinations
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -30,15 +30,15 @@ from ..support.seeds import derived_seed
 
 # %% ../../nbs/04_searching/03_trust.ipynb #0f149c4b
 def rank_correlation(
-    first:Sequence[float], # one number a cell
-    second:Sequence[float], # another for the same cells
+    first:Sequence[float]|np.ndarray, # one number a cell
+    second:Sequence[float]|np.ndarray, # another for the same cells
 )->float: # -1 to 1; NaN where either is constant or there are fewer than two cells
     "Spearman's rank correlation (scipy)."
     from scipy.stats import spearmanr
     if len(first) != len(second):
         raise ValueError(f"two orders of the same cells are compared, got {len(first)} and {len(second)} numbers")
     if len(set(first)) < 2 or len(set(second)) < 2: return math.nan
-    return float(spearmanr(first, second).statistic)
+    return float(cast(Any, spearmanr(first, second)).statistic)
 
 # %% ../../nbs/04_searching/03_trust.ipynb #20044a77
 def correlation_interval(
@@ -54,9 +54,9 @@ def correlation_interval(
     return math.tanh(math.atanh(within) - half), math.tanh(math.atanh(within) + half)
 
 def partial_correlation(
-    first:Sequence[float], # one number a cell
-    second:Sequence[float], # another for the same cells
-    given:Sequence[float], # a third, whose part in the other two is taken out
+    first:Sequence[float]|np.ndarray, # one number a cell
+    second:Sequence[float]|np.ndarray, # another for the same cells
+    given:Sequence[float]|np.ndarray, # a third, whose part in the other two is taken out
 )->float: # -1 to 1; NaN where nothing is left
     "Rank correlation of two numbers given a third (Spearman's, partial)."
     ab, az, bz = rank_correlation(first, second), rank_correlation(first, given), rank_correlation(second, given)
@@ -209,7 +209,7 @@ def _gathered(config, drawn, rows, before, images):
     def numbers(of): return tuple(tuple(of(score) for score in row) for row in rows)
     held = held_out_count(replace(config, response="held_out_error"), len(images))
     sizes = [
-        network_size(cell, config.channels, config.layers, side=tuple(images.images.shape[-2:])).multiply_adds
+        network_size(cell, config.channels, config.layers, side=images.sides).multiply_adds
         for cell in drawn[: len(rows)]
     ]
     scores = numbers(lambda score: score.losses[-1] if config.response == "training_loss" else score.value)

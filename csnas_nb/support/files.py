@@ -76,6 +76,7 @@ def write_tensors(
     texts = {name: json.dumps(value) for name, value in header.items()}
     with whole_file(path) as part: save_file(plain, part, metadata=texts)
 
+# %% ../../nbs/12_support/01_files.ipynb #7ff4ac59
 def read_tensors(
     path:Path|str, # a file that `write_tensors` wrote
     needed:Sequence[str], # names that its header must have

@@ -9,7 +9,7 @@ __all__ = ['activation_maps', 'plot_activation_maps']
 import torch
 import torch.nn.functional as F
 from matplotlib.figure import Figure
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..evaluating.checkpoints import Classifier
 from ..images.image_set import ImageSet, normalise, take
@@ -23,7 +23,7 @@ def activation_maps(
     classes:Tensor, # (N,): for which class the evidence is wanted
 )->Tensor: # (N, h, w), the size of the last map: evidence, whose mean is the logit
     "Class activation maps (Zhou and others, 2016)."
-    if network.classify is None:
+    if not isinstance(network.classify, nn.Linear):
         raise ValueError("activation maps need a network with classes, this one gives features")
     with evaluating(network), torch.inference_mode():
         weight, bias = network.classify.weight[classes], network.classify.bias[classes]
@@ -41,7 +41,7 @@ def plot_activation_maps(
 )->Figure: # closed, so that it is shown once; pairs of rows: images, and the evidence for what they are taken for
     "Test images with truth, prediction, and the evidence for it (Zhou and others, 2016; the paper's figures)."
     import matplotlib.pyplot as plt
-    chosen, answers = _chosen(classifier, images, count, wrong, seed)
+    chosen, labels, answers = _chosen(classifier, images, count, wrong, seed)
     pictures, evidence = chosen.images.permute(0, 2, 3, 1).cpu().numpy(), _blown_up(classifier, chosen, answers)
     rows = -(-len(chosen) // columns)
     figure, axes = plt.subplots(2 * rows, columns, figsize=(1.25 * columns, 2.65 * rows),
@@ -49,15 +49,18 @@ def plot_activation_maps(
     for axis in axes.flat: axis.axis("off")
     for k in range(len(chosen)):
         above, below = axes[2 * (k // columns), k % columns], axes[2 * (k // columns) + 1, k % columns]
-        truth, answer = classifier.classes[chosen.labels[k]], classifier.classes[answers[k]]
+        truth, answer = classifier.classes[labels[k]], classifier.classes[answers[k]]
         above.imshow(pictures[k]); below.imshow(pictures[k]); below.imshow(evidence[k], cmap="inferno", alpha=0.6)
         said, colour = (truth, "black") if truth == answer else (f"{truth},\ntaken for {answer}", "#b00020")
         above.set_title(said, fontsize=7, color=colour)
     plt.close(figure)
     return figure
 
-def _chosen(classifier, images, count, wrong, seed):
-    "Some labelled images, and what they are taken for."
+# %% ../../nbs/06_using/01_activation_maps.ipynb #d29f6697
+def _chosen(
+    classifier: Classifier, images: ImageSet, count: int, wrong: bool, seed: int
+) -> tuple[ImageSet, Tensor, Tensor]:
+    "Some labelled images, what they are, and what they are taken for."
     if images.labels is None: raise ValueError(f"{images.name}: the figure needs labels, this set has none")
     if images.sides != classifier.sides:
         raise ValueError(f"the network was trained on images of {classifier.sides}, "
@@ -66,7 +69,8 @@ def _chosen(classifier, images, count, wrong, seed):
     answers = classifier.probabilities(images).argmax(1)
     if wrong: order = order[(answers != images.labels.cpu())[order]]
     if not len(order): raise ValueError(f"{images.name}: no image is taken for another class")
-    return take(images, order[:count]), answers[order[:count]]
+    chosen = order[:count]
+    return take(images, chosen), images.labels[chosen], answers[chosen]
 
 def _blown_up(classifier, images, answers):
     "(N, H, W) evidence, as large as the images."

@@ -19,6 +19,9 @@ from ..support.files import whole_file
 # %% ../../nbs/06_using/03_exports.ipynb #8e8c1fc7
 class Deployed(nn.Module):
     "A classifier as one module: normalisation, network, softmax."
+    mean: Tensor  # (1, 3, 1, 1)
+    std: Tensor  # (1, 3, 1, 1)
+
     def __init__(
         self,
         classifier:Classifier, # from `train` or `load`
@@ -32,6 +35,7 @@ class Deployed(nn.Module):
         "(N, 3, H, W), floats in 0..1 -> probabilities (N, classes)."
         return self.network((images - self.mean) / self.std).softmax(1)
 
+# %% ../../nbs/06_using/03_exports.ipynb #800634d4
 def deployed(
     classifier:Classifier, # from `train` or `load`
 )->tuple[Deployed, Tensor]: # on the CPU, in evaluation mode; two images to try it on
@@ -77,6 +81,7 @@ def export_program(
         torch.export.save(program, part, extra_files=facts(classifier))
         return compare(module, torch.export.load(part).module(), example)
 
+# %% ../../nbs/06_using/03_exports.ipynb #fa3ec47f
 def export_onnx(
     classifier:Classifier, # from `train` or `load`
     path:Path|str, # of the file, '.onnx' by custom
@@ -89,6 +94,7 @@ def export_onnx(
     program = torch.onnx.export(module, (example,), dynamo=True, verbose=False,
                                 input_names=["images"], output_names=["probabilities"],
                                 dynamic_shapes={"images": {0: torch.export.Dim("images")}})
+    assert program is not None                                           # as it would be with dynamo=False
     program.model.metadata_props.update(facts(classifier))
     with whole_file(path) as part:
         program.save(part, external_data=False)

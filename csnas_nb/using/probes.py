@@ -43,10 +43,10 @@ def knn_probe(
 )->float: # error on the test images, in 0..1
     "Error of the nearest neighbours in feature space, by cosine (scikit-learn)."
     from sklearn.neighbors import KNeighborsClassifier
-    _check_labels(train, test)
+    learned, asked = _labels(train), _labels(test)
     near = KNeighborsClassifier(min(neighbours, len(train)), weights="distance", metric="cosine")
-    near.fit(features(network, train).numpy(), train.labels.cpu().numpy())
-    return float(1 - near.score(features(network, test).numpy(), test.labels.cpu().numpy()))
+    near.fit(features(network, train).numpy(), learned.cpu().numpy())
+    return float(1 - near.score(features(network, test).numpy(), asked.cpu().numpy()))
 
 # %% ../../nbs/06_using/02_probes.ipynb #64357525
 def linear_probe(
@@ -59,14 +59,15 @@ def linear_probe(
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
-    _check_labels(train, test)
+    learned, asked = _labels(train), _labels(test)
     probe = make_pipeline(StandardScaler(), LogisticRegression(C=penalty, max_iter=2000))
-    probe.fit(features(network, train).numpy(), train.labels.cpu().numpy())
-    return float(1 - probe.score(features(network, test).numpy(), test.labels.cpu().numpy()))
+    probe.fit(features(network, train).numpy(), learned.cpu().numpy())
+    return float(1 - probe.score(features(network, test).numpy(), asked.cpu().numpy()))
 
-def _check_labels(*parts):
-    for part in parts:
-        if part.labels is None: raise ValueError(f"{part.name}: a probe needs labels, this set has none")
+def _labels(images: ImageSet) -> Tensor:
+    "Of labelled images."
+    if images.labels is None: raise ValueError(f"{images.name}: a probe needs labels, this set has none")
+    return images.labels
 
 # %% ../../nbs/06_using/02_probes.ipynb #2573c233
 def label_share(
@@ -76,12 +77,12 @@ def label_share(
 )->Splits: # train and valid with so many images; test as it was
     "Splits as they would be had only a share of the images been labelled (scikit-learn, stratified)."
     if not 0 < share <= 1: raise ValueError(f"share must be above 0 and at most 1, got {share}")
-    return Splits(*(_share(part, share, seed) for part in splits[:2]), splits.test)
+    return Splits(_share(splits.train, share, seed), _share(splits.valid, share, seed), splits.test)
 
-def _share(images, share, seed):
+def _share(images: ImageSet, share: float, seed: int) -> ImageSet:
     "So many of the images, each class in proportion, at least one a class."
     from sklearn.model_selection import train_test_split
-    labels, count = images.labels.cpu(), max(round(share * len(images)), len(images.classes))
+    labels, count = _labels(images).cpu(), max(round(share * len(images)), len(images.classes))
     if count > len(images) - len(images.classes): return images
     several = torch.bincount(labels)[labels] > 1  # a class of one image cannot be split, and is kept
     size = min(count, int(several.sum()) - len(images.classes))
@@ -100,6 +101,7 @@ class FewLabels:
     linear: float
     neighbours: float
 
+# %% ../../nbs/06_using/02_probes.ipynb #9c03dcd7
 def few_label_errors(
     pretrained:Pretrained, # trained without labels on these images
     splits:Splits, # labelled; perhaps from `label_share`
@@ -116,6 +118,6 @@ def few_label_errors(
         place = None if folder is None else Path(folder) / name
         run = train(start.genotype, splits.train, splits.valid, own,
                     seed=seed, device=device, start=begin, folder=place)
-        return error_rate(predict(run.network, splits.test), splits.test.labels)
+        return error_rate(predict(run.network, splits.test), _labels(splits.test))
     return FewLabels(len(splits.train) + len(splits.valid), error(None, "scratch"), error(start, "fine_tuned"),
                      linear_probe(start, splits.train, splits.test), knn_probe(start, splits.train, splits.test))
