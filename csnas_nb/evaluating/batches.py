@@ -7,8 +7,9 @@ __all__ = ['few_steps']
 
 # %% ../../nbs/05_evaluating/03_batches.ipynb #9e797949
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from typing import cast
 
 import torch
 from torch import Tensor
@@ -22,7 +23,7 @@ from ..networks.network import check_side
 from ..support.seeds import derived_seed
 
 # %% ../../nbs/05_evaluating/03_batches.ipynb #3a5f6599
-class EpochOrder(Sampler):
+class EpochOrder(Sampler[tuple[int, int]]):
     "The order of one epoch's images, as (epoch, position) pairs; set `epoch` before each."
     def __init__(
         self,
@@ -37,6 +38,14 @@ class EpochOrder(Sampler):
         "As many pairs as there are images."
         generator = torch.Generator().manual_seed(derived_seed(self.seed, self.epoch, bits=63))
         return ((self.epoch, position) for position in epoch_order(self.labels, self.recipe, generator).tolist())
+
+# %% ../../nbs/05_evaluating/03_batches.ipynb #5ff966ac
+def labels_of(
+    images:LabelledImages, # any
+)->Tensor: # (N,), int64; raises ValueError where there are none
+    "The labels to train on."
+    if images.labels is None: raise ValueError(f"{images.name}: training needs labels, this set has none")
+    return images.labels
 
 # %% ../../nbs/05_evaluating/03_batches.ipynb #2a74f793
 class Pictures(Dataset):
@@ -53,10 +62,10 @@ class Pictures(Dataset):
     def __getitems__(self, keys: Sequence[tuple[int, int]]) -> tuple[Tensor, Tensor]:
         "(epoch, position) pairs -> (B, 3, H, W), uint8, and labels (B,)."
         positions = torch.tensor([position for _, position in keys])
-        if isinstance(self.images, ImageSet): return self.images.images[positions], self.images.labels[positions]
+        if isinstance(self.images, ImageSet): return self.images.images[positions], labels_of(self.images)[positions]
         seeds = [derived_seed(self.seed, epoch, position, bits=63) for epoch, position in keys]
         pictures = [read_square(self.images, p, self.area, seed) for (_, p), seed in zip(keys, seeds)]
-        return torch.stack(pictures), self.images.labels[positions]
+        return torch.stack(pictures), labels_of(self.images)[positions]
 
 # %% ../../nbs/05_evaluating/03_batches.ipynb #f632d782
 def _as_they_are(batch): return batch
@@ -69,7 +78,8 @@ def make_loader(
     training:bool=False, # leave out a last batch of one image, which batch norm cannot use?
 )->DataLoader: # of (images, labels)
     "Batches by PyTorch's loader."
-    batches = BatchSampler(order, batch_size, drop_last=training and len(order) % batch_size == 1)
+    positions = cast(Iterable[int], order)                        # PyTorch's type knows no pairs
+    batches = BatchSampler(positions, batch_size, drop_last=training and len(order) % batch_size == 1)
     workers = 0 if isinstance(pictures.images, ImageSet) else workers
     return DataLoader(pictures, batch_sampler=batches, collate_fn=_as_they_are, num_workers=workers,
                       persistent_workers=workers > 0, generator=torch.Generator())    # the global one stays as it is
@@ -92,14 +102,14 @@ def check_trainable(
 )->None: # raises ValueError where training would make no sense
     "Labels on both sides, the same classes, images that are large enough."
     if seed < 0: raise ValueError(f"seed must be at least 0, got {seed}")
-    for part in (images, valid):
-        if part.labels is None: raise ValueError(f"{part.name}: training needs labels, this set has none")
+    labels, _ = labels_of(images), labels_of(valid)
     if images.classes != valid.classes:
         raise ValueError(f"training and validation images have different classes: {images.classes} and {valid.classes}")
-    counts = torch.bincount(images.labels, minlength=len(images.classes))
+    counts = torch.bincount(labels, minlength=len(images.classes))
     if (counts == 0).any():
         raise ValueError(f"{images.name}: no training image of class {images.classes[int(counts.argmin())]}")
-    check_side(*((recipe.side, recipe.side) if recipe.side else images.sides), recipe.layers, recipe.stem)
+    height, width = (recipe.side, recipe.side) if recipe.side else images.sides
+    check_side(height, width, recipe.layers, recipe.stem)
 
 # %% ../../nbs/05_evaluating/03_batches.ipynb #3ba184bb
 FEW_STEPS = 200
@@ -110,7 +120,7 @@ def planned_steps(
     recipe:Recipe, # epochs, batch_size
 )->int: # all epochs together
     "How many steps a training run has."
-    order = EpochOrder(images.labels, recipe, 0)
+    order = EpochOrder(labels_of(images), recipe, 0)
     return recipe.epochs * len(make_loader(Pictures(images), order, recipe.batch_size, training=True))
 
 # %% ../../nbs/05_evaluating/03_batches.ipynb #f21dfe2c

@@ -22,9 +22,10 @@ from torch import Tensor, nn
 from .loop import MEASURED_MOST, Training, predict
 from .recipes import LabelledImages, Recipe
 from ..images.image_set import ImageSet
-from ..networks.genotype import Genotype, from_json, to_json
+from ..networks.genotype import Genotype, from_json
 from ..networks.network import Network, reductions
 from ..support.files import read_tensors, whole_file, write_tensors
+from ..support.questions import as_question, differences
 _log = logging.getLogger(__name__)
 
 # %% ../../nbs/05_evaluating/05_checkpoints.ipynb #e2837e44
@@ -99,25 +100,30 @@ def run_identity(
     "All that makes a training run what it is."
     weights = b"" if start is None else b"".join(value.numpy().tobytes() for value in weights_of(start).values())
     shown = [[part.fingerprint, *part.mean, *part.std, part.mirror] for part in (images, valid)]
-    return {"genotype": json.loads(to_json(genotype)), "recipe": asdict(recipe), "seed": seed, "precision": precision,
-            "averages": f"measured on {MEASURED_MOST} images", "images": shown,
-            "start": None if start is None else hashlib.sha256(weights).hexdigest()[:16]}
+    return as_question(genotype=genotype, recipe=recipe, seed=seed, precision=precision,
+                       averages=f"measured on {MEASURED_MOST} images", images=shown,
+                       start=None if start is None else hashlib.sha256(weights).hexdigest()[:16])
 
 # %% ../../nbs/05_evaluating/05_checkpoints.ipynb #4c4da63c
+def _changed(old, new):
+    "Names of the parts of a question that are no longer what they were."
+    return [name for name in new if differences({name: old.get(name)}, {name: new[name]})]
+
 def check_identity(
     found:dict[str, Any], # of a file
     wanted:dict[str, Any], # of this run
     path:Path|str, # of the file, for the message
 )->None: # raises ValueError that says what differs
     "Is a file that of this run?"
-    differs = next((name for name in wanted if found.get(name) != wanted[name]), None)
-    if differs is None: return
-    old, new = found.get(differs), wanted[differs]
-    if differs == "genotype": old, new = (from_json(json.dumps(g)).name for g in (old, new))
-    if differs == "recipe":
-        changed = [name for name in new if old.get(name) != new[name]]
-        old, new = (", ".join(f"{name} {recipe.get(name)}" for name in changed) for recipe in (old, new))
-    which = "on other images" if differs == "images" else f"with another {differs}: {old}, not {new}"
+    changed = _changed(found, wanted)
+    if not changed: return
+    first = changed[0]
+    told = [found.get(first), wanted[first]]
+    if first == "genotype": told = [from_json(json.dumps(part)).name for part in told]
+    if first == "recipe":
+        recipes = found["recipe"], wanted["recipe"]
+        told = [", ".join(f"{name} {recipe.get(name)}" for name in _changed(*recipes)) for recipe in recipes]
+    which = "on other images" if first == "images" else f"with another {first}: {told[0]}, not {told[1]}"
     raise ValueError(f"{path} belongs to a run {which}. Choose another folder, or delete the file")
 
 # %% ../../nbs/05_evaluating/05_checkpoints.ipynb #b52cfd75
@@ -137,7 +143,7 @@ def write_checkpoint(
     identity:dict[str, Any], # what the run is, from `run_identity`
 )->None: # written whole or not at all
     "All that the next epoch needs."
-    names = {parameter: name for name, parameter in training.network.named_parameters()}
+    names: dict[Tensor, str] = {parameter: name for name, parameter in training.network.named_parameters()}
     momenta = {f"momentum.{names[p]}": state["momentum_buffer"] for p, state in training.optimiser.state.items()
                if state.get("momentum_buffer") is not None}
     weights = {f"network.{name}": value for name, value in weights_of(training.network).items()}
@@ -163,7 +169,9 @@ def read_checkpoint(
         training.optimiser.state[parameters[name]]["momentum_buffer"] = value.to(parameters[name].device)
     then, now = header.get("processes", 1), training.accelerator.num_processes
     if then != now: _log.warning("%s: begun by %d processes, goes on with %d: the numbers will differ", path, then, now)
-    if header["scaler"]: training.accelerator.scaler.load_state_dict(header["scaler"])
+    if header["scaler"]:
+        assert training.accelerator.scaler is not None            # the precision is part of the identity
+        training.accelerator.scaler.load_state_dict(header["scaler"])
     training.step.forget()
     return Progress([Epoch(**e) for e in header["epochs"]], header["best"], part("best."), header["memory"])
 

@@ -9,15 +9,15 @@ __all__ = ['predict']
 import math
 import os
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, cast
 
 import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import update_bn
 from torch.utils.data import DataLoader
 
-from .batches import EpochOrder, Pictures, make_loader
+from .batches import EpochOrder, Pictures, labels_of, make_loader
 from csnas_nb.evaluating.recipes import (
     LabelledImages, Recipe, cutout, learning_rate, make_augmentation, make_loss, make_optimiser,
 )
@@ -77,7 +77,7 @@ class Training:
     augment: nn.Module
     loss: nn.Module
     recipe: Recipe
-    step: TrainStep | None = None  # forward, loss, backward, clipping and update as one call, from `make_step`
+    step: TrainStep = field(init=False)  # forward, loss, backward, clipping and update as one call, from `make_step`
 
 # %% ../../nbs/05_evaluating/04_loop.ipynb #a08bc02e
 def make_labelled_step(
@@ -124,7 +124,8 @@ def prepare_training(
     workers:int, # processes that read files
 )->Training: # ready for its first epoch
     "Everything that a training run needs, on its device."
-    device, processes, order = accelerator.device, accelerator.num_processes, EpochOrder(images.labels, recipe, seed)
+    device, processes, labels = accelerator.device, accelerator.num_processes, labels_of(images)
+    order = EpochOrder(labels, recipe, seed)
     if recipe.batch_size % processes:
         raise ValueError(f"batch_size must be a multiple of the {processes} processes, got {recipe.batch_size}")
     here, there = (to_device(part, device) if isinstance(part, ImageSet) else part for part in (images, valid))
@@ -132,8 +133,8 @@ def prepare_training(
     network = network.to(device)
     optimiser = make_optimiser(network, recipe, fused=accelerator.scaler is None)
     ready = accelerator.prepare(network, optimiser, loader, test_loader(there, processes, workers))
-    loss = make_loss(recipe, images.labels, len(images.classes)).to(device)
     model, optimiser, loader, valid_loader = ready
+    loss = make_loss(recipe, labels, len(images.classes)).to(device)
     training = Training(accelerator, network, model, optimiser, order, loader, valid_loader, sample_of(here, workers),
                         images, make_augmentation(images, recipe), loss, recipe)
     training.step = make_labelled_step(training)
@@ -163,7 +164,7 @@ def labelled_epoch(
     training.model.train()
     def rate(number): return learning_rate(epoch + (number + 0.5) / steps, recipe)
     sums = run_steps(training.step, batches(), seen, rate=rate, on_step=told)
-    loss, errors, count = accelerator.reduce(sums, "sum").tolist()
+    loss, errors, count = cast(Tensor, accelerator.reduce(sums, "sum")).tolist()
     return (loss / count, errors / count) if count else (math.nan, math.nan)
 
 # %% ../../nbs/05_evaluating/04_loop.ipynb #e23fc5b7

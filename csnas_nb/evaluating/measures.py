@@ -175,7 +175,8 @@ def class_table(
     counts = np.asarray(confusion)
     true, answer = np.indices(counts.shape).reshape(2, -1)     # every pair of classes
     precision, recall, f1, _ = precision_recall_fscore_support(
-        true, answer, sample_weight=counts.ravel(), zero_division=np.nan)
+        true, answer, sample_weight=counts.ravel(),
+        zero_division=np.nan)  # pyright: ignore[reportArgumentType]  # a number is allowed, the stub knows texts only
     return pd.DataFrame({"images": counts.sum(1), "recall": recall, "precision": precision,
                          "f1": np.where(counts.diagonal() > 0, f1, np.nan)}, index=pd.Index(classes, name="class"))
 
@@ -193,7 +194,7 @@ def plot_confusion_matrix(
     figure, axis = plt.subplots(figsize=(side + 0.5, side), layout="constrained")
     axis.imshow(errors, cmap="Reds", vmin=0, vmax=2 * max(1, errors.max() or 0))
     if few:
-        for i, j in zip(*counts.nonzero()): axis.text(j, i, counts[i, j], ha="center", va="center", fontsize=7)
+        for i, j in zip(*counts.nonzero()): axis.text(j, i, str(counts[i, j]), ha="center", va="center", fontsize=7)
         axis.set_xticks(range(len(counts)), classes, rotation=90 if max(map(len, classes)) > 2 else 0)
         axis.set_yticks(range(len(counts)), classes)
     axis.set_xlabel("predicted"); axis.set_ylabel("true"); axis.set_title(title, fontsize=10)

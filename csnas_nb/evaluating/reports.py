@@ -7,7 +7,6 @@ __all__ = ['Report', 'report_to_dict', 'report_from_dict', 'evaluate', 'plot_con
            'difference_table', 'plot_comparison', 'load_classifier']
 
 # %% ../../nbs/05_evaluating/07_reports.ipynb #cc1a73d8
-import hashlib
 import json
 import logging
 import math
@@ -22,7 +21,7 @@ import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from .batches import few_steps, planned_steps, resized
+from .batches import few_steps, labels_of, planned_steps, resized
 from .checkpoints import CHECKPOINT, NETWORK, Classifier, Trained, load_trained, run_identity
 from .loop import predict
 from csnas_nb.evaluating.measures import (
@@ -34,6 +33,7 @@ from .training import train
 from ..images.image_set import ImageSet, Splits, split_images
 from ..networks.genotype import Genotype
 from ..networks.size import Size, network_size
+from ..support.questions import question_key
 _log = logging.getLogger(__name__)
 
 # %% ../../nbs/05_evaluating/07_reports.ipynb #c71c656a
@@ -138,8 +138,7 @@ def training_folder(
 )->Path: # relative: trained/<cell>-<key>/seed-<seed>
     "Where a run of an evaluation keeps its files: another recipe or other images, another folder."
     identity = run_identity(genotype, splits.train, splits.valid, recipe, 0, precision)
-    key = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:8]
-    return Path("trained") / f"{genotype.name}-{key}" / f"seed-{seed}"
+    return Path("trained") / f"{genotype.name}-{question_key(identity)}" / f"seed-{seed}"
 
 # %% ../../nbs/05_evaluating/07_reports.ipynb #92df0d10
 def checked_splits(
@@ -170,7 +169,7 @@ def report_of(
 )->Report: # without the names of files
     "What trained networks do on the test images, and what they cost."
     test = resized(splits.test, recipe.side)
-    measures = tuple(measure(predict(run.network, test, workers), test.labels, top_k) for run in runs)
+    measures = tuple(measure(predict(run.network, test, workers), labels_of(test), top_k) for run in runs)
     device = next(runs[0].network.parameters()).device
     size = network_size(genotype, recipe.channels, recipe.layers, len(test.classes), test.sides, stem=recipe.stem)
     return Report(genotype, recipe, tuple(test.classes), tuple(seeds), measures,
@@ -178,7 +177,7 @@ def report_of(
                   epochs_done=tuple(len(run.epochs) for run in runs), size=size,
                   latency=latency(runs[0].network, test.sides, device=device),
                   memory=max(run.memory for run in runs), seconds=sum(run.seconds for run in runs),
-                  sides=tuple(test.sides), steps=planned_steps(splits.train, recipe))
+                  sides=test.sides, steps=planned_steps(splits.train, recipe))
 
 # %% ../../nbs/05_evaluating/07_reports.ipynb #82b9886b
 def evaluate(

@@ -101,10 +101,9 @@ class training_bar:
         self.bar.update(images)
         if self.bar.disable or time.monotonic() - self.seen < 0.5: return
         (loss, errors, count), last = sums.tolist(), self.state.epochs[-1:]
-        self.bar.set_postfix(epoch=len(self.state.epochs) + 1, loss=f"{loss / count:.3f}",
-                             accuracy=f"{1 - errors / count:.1%}",
-                             rate=f"{self.training.optimiser.param_groups[0]['lr']:.2g}",
-                             **{"valid error": f"{epoch.valid_error:.1%}" for epoch in last})
+        shown = {"accuracy": f"{1 - errors / count:.1%}", "epoch": len(self.state.epochs) + 1,
+                 "loss": f"{loss / count:.3f}", "rate": f"{self.training.optimiser.param_groups[0]['lr']:.2g}"}
+        self.bar.set_postfix(shown | {"valid error": f"{epoch.valid_error:.1%}" for epoch in last})
         self.seen = time.monotonic()
 
 # %% ../../nbs/05_evaluating/06_training.ipynb #a5d7e111
@@ -130,7 +129,7 @@ def run_epochs(
             remember(state, epoch, training)
             state.memory = max(state.memory, peak())
             if folder and accelerator.is_main_process:
-                write_log(folder / LOG, state.epochs); write_checkpoint(path, training, state, identity)
+                write_log(folder / LOG, state.epochs); write_checkpoint(folder / CHECKPOINT, training, state, identity)
             if on_epoch: on_epoch(number, epoch)
     return state
 
@@ -184,11 +183,11 @@ def train(
 )->Trained: # same seed, same machine: same weights, also when interrupted (on a GPU up to rounding)
     "A network of a cell trained with labels (DARTS); the caller's random state is left as it was."
     check_trainable(images, valid, recipe, seed)
-    place = None if folder is None else Path(folder)
+    place, side = None if folder is None else Path(folder), recipe.side
     identity = run_identity(genotype, images, valid, recipe, seed, precision, start)
     if place and (place / NETWORK).is_file(): return load_trained(place / NETWORK, device, identity)
-    accelerator, parts = make_accelerator(device, precision), [resized(part, recipe.side) for part in (images, valid)]
+    accelerator, here, there = make_accelerator(device, precision), resized(images, side), resized(valid, side)
     network = begin_with(labelled_network(genotype, recipe, len(images.classes), seed), start)
     with seeded(seed), only_one(place if accelerator.is_main_process else None, "training"):
-        training = prepare_training(network, *parts, recipe, seed, accelerator, workers)
+        training = prepare_training(network, here, there, recipe, seed, accelerator, workers)
         return finish(training, run_epochs(training, seed, place, identity, on_epoch, progress), place, identity)

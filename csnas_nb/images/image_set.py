@@ -10,12 +10,15 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
 from matplotlib.figure import Figure
 from torch import Tensor
+
+# %% ../../nbs/01_images/01_image_set.ipynb #4d1b010b
+if TYPE_CHECKING: from csnas_nb.images.disk import DiskImages
 
 # %% ../../nbs/01_images/01_image_set.ipynb #2c289c1d
 def check_images(
@@ -129,7 +132,7 @@ def to_device(
 # %% ../../nbs/01_images/01_image_set.ipynb #a938126f
 def normalise(
     batch:Tensor, # (B, 3, H, W): uint8, or float already scaled to 0..1
-    images:ImageSet, # whose mean and std to use
+    images:"ImageSet|DiskImages", # whose mean and std to use
 )->Tensor: # (B, 3, H, W), float32, each channel of the training images with mean 0 and deviation 1
     "A batch as networks take it."
     batch = batch.float() / 255 if batch.dtype == torch.uint8 else batch
