@@ -2,7 +2,7 @@ PYTHON ?= python3
 DATA ?= digits
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
-.PHONY: help search test bench run cuda export lab docs browse colab clean
+.PHONY: help install search test bench run cuda export lab docs browse colab clean
 
 BIN := .venv/bin
 INSTALLED := .venv/.installed
@@ -20,6 +20,8 @@ $(INSTALLED): settings.ini setup.py
 	@PYTHONWARNINGS="ignore:Editable installation." \
 	 $(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
 	@touch $@
+
+install: $(INSTALLED) ## make .venv with the package and all that it takes to run and change the notebooks
 
 search: $(INSTALLED) ## search a cell without labels (DATA=digits), then measure it with labels
 	$(BIN)/csnas search --data $(DATA) --trials 30 --run runs/$(DATA)

@@ -4,6 +4,7 @@ nbdev_test stores no outputs and nbconvert knows no flags of nbdev: execnb's she
 """
 from __future__ import annotations
 
+import ast
 import os
 import re
 import subprocess
@@ -118,6 +119,15 @@ def is_skipped(cell, flags: set[str]) -> bool:
     return directives.get("eval:", [""])[0].lower() == "false" or bool(flags & directives.keys())
 
 
+def describes(cell) -> bool:
+    "Whether a cell ends with the text that describes a constant: a notebook would show it as a result."
+    try:
+        last = ast.parse(cell.source).body[-1:]
+    except SyntaxError:  # a cell with magics
+        return False
+    return bool(last) and isinstance(last[0], ast.Expr) and isinstance(getattr(last[0].value, "value", None), str)
+
+
 def run_cells(notebook, path: Path, also: set[str]) -> str:
     "Execute the notebook's cells where it lies, those with the flags in `also` as well; return what went wrong, or nothing."
     flags = set(project.settings().tst_flags.split()) - also
@@ -129,6 +139,8 @@ def run_cells(notebook, path: Path, also: set[str]) -> str:
             continue
         cell.outputs = []
         shell.cell(cell)
+        if describes(cell):
+            cell.outputs = [output for output in cell.outputs if output.output_type != "execute_result"]
         streams = [output for output in cell.outputs if output.output_type == "stream"]
         for stream in streams:
             stream.text = [line.replace("\r\n", "\n") for line in stream.text]  # what `!command` prints ends so

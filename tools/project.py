@@ -76,6 +76,21 @@ def copy_tree(target: Path) -> None:
             shutil.copy2(ROOT / name, target / name)
 
 
+def contents(root: Path, *names: str) -> dict[str, bytes]:
+    "The files under the named files and folders of `root`, by relative path."
+    paths = [path for name in names for path in [root / name, *sorted((root / name).rglob("*"))]]
+    return {
+        path.relative_to(root).as_posix(): path.read_bytes()
+        for path in paths
+        if path.is_file() and "__pycache__" not in path.parts
+    }
+
+
+def differences(before: dict[str, bytes], after: dict[str, bytes]) -> list[str]:
+    "The relative paths whose files differ or exist on one side only."
+    return sorted(name for name in before.keys() | after.keys() if before.get(name) != after.get(name))
+
+
 def python_of(environment: Path) -> Path:
     "The interpreter of an environment."
     return environment / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")

@@ -70,11 +70,17 @@ def _parameter(group, setting, name, default):
     kind, bounds, _ = bare_type(hint)
     words = "|".join(map(str, get_args(kind))) if get_origin(kind) is Literal else None
     ranges = in_words(Annotated[(None, *bounds)]).partition(", ")[2] if bounds else ""
-    text = comment[:1].upper() + comment[1:] + (f" ({ranges})" if ranges else "") + "."
+    text = _sentence(comment + (f" ({ranges})" if ranges else ""))
     shown = "" if default is MISSING or default is None else f"{group.preset}: {default}"
     made = typer.Option(help=text, rich_help_panel=group.panel, metavar=words, show_default=shown or False)
     annotation = Annotated[Optional[str if words else kind], made]
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
+
+def _sentence(text):
+    "With a capital letter, unless a symbol comes first, and a stop at the end."
+    first = text.split(" ")[0].rstrip(",")
+    if len(first) > 1 and first.isascii() and first.isalpha(): text = text[:1].upper() + text[1:]
+    return text if text.endswith("?") else text + "."
 
 # %% ../../nbs/09_command/01_options.ipynb #2c82463c
 def takes(

@@ -10,15 +10,12 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import torch
 from matplotlib.figure import Figure
 from torch import Tensor
-
-# %% ../../nbs/01_images/01_image_set.ipynb #4d1b010b
-if TYPE_CHECKING: from csnas_nb.images.disk import DiskImages
 
 # %% ../../nbs/01_images/01_image_set.ipynb #2c289c1d
 def check_images(
@@ -129,10 +126,18 @@ def to_device(
     labels = None if images.labels is None else images.labels.to(device)
     return replace(images, images=images.images.to(device), labels=labels)
 
+# %% ../../nbs/01_images/01_image_set.ipynb #ce339ae6
+class HasStatistics(Protocol):
+    "Images that know mean and deviation of each channel: in memory, or on the disk."
+    @property
+    def mean(self) -> tuple[float, ...]: ...
+    @property
+    def std(self) -> tuple[float, ...]: ...
+
 # %% ../../nbs/01_images/01_image_set.ipynb #a938126f
 def normalise(
     batch:Tensor, # (B, 3, H, W): uint8, or float already scaled to 0..1
-    images:"ImageSet|DiskImages", # whose mean and std to use
+    images:HasStatistics, # whose mean and std to use
 )->Tensor: # (B, 3, H, W), float32, each channel of the training images with mean 0 and deviation 1
     "A batch as networks take it."
     batch = batch.float() / 255 if batch.dtype == torch.uint8 else batch

@@ -10,7 +10,7 @@ import json
 import logging
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -30,6 +30,7 @@ from ..searching.results import SearchResult, median_random, pick, trial_genotyp
 from ..searching.stability import Stability, rescore
 from ..searching.study import load_result, read_settings
 from ..support.files import write_whole
+from ..support.questions import as_question, differences
 _log = logging.getLogger(__name__)
 
 # %% ../../nbs/07_runs/02_run.ipynb #2b6fd3b9
@@ -202,11 +203,11 @@ def known_repeatability(
     folder:Path, # run folder, with or without a check
 )->tuple[bool, str]: # False: a check advised against it; and one line
     "What is known of how alike two seeds of a score order cells."
-    settings = json.loads(json.dumps(asdict(config)))
+    settings = as_question(config=config)["config"]
     found = json.loads((folder / CHECK).read_text(encoding="utf-8")) if (folder / CHECK).is_file() else {}
     if found.get("fingerprint") == images.fingerprint:
         for check in found["checks"].values():
-            if check["config"] != settings: continue
+            if differences(check["config"], settings): continue
             return check["usable"], f"repeatability of the score here: {check['why']} ({CHECK})"
     known = (name for name, preset in PRESETS.items() if preset == config and math.isfinite(_agreement(name)))
     name = next(known, None)
