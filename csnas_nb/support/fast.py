@@ -92,6 +92,10 @@ def _filtered(x, weight, stride, dilation):
     taps = _taps(tuple(x.shape[2:]), weight.shape[-1], stride, dilation, x.dtype)
     return torch.bmm(_flat(x), (weight.flatten(1) @ taps).view(len(weight), x.shape[2] * x.shape[3], -1))
 
+def _halved(sides, stride):
+    "Sides divided by the stride, rounded up."
+    return [-(-side // stride) for side in sides]
+
 # %% ../../nbs/12_support/06_fast.ipynb #906aee0a
 def _lone_pixels(sides, kind):
     "H*W pictures with one bright pixel each, (H*W, 1, H, W)."
@@ -116,11 +120,6 @@ def _diagonals(sides, kind):
     "Two matrices (H*W, pixels of the result): every second row and column from the first, and from the second on."
     pictures = F.pad(_lone_pixels(sides, kind), (0, sides[1] % 2, 0, sides[0] % 2))
     return pictures[..., ::2, ::2].flatten(1), pictures[..., 1::2, 1::2].flatten(1)
-
-# %% ../../nbs/12_support/06_fast.ipynb #6423a768
-def _halved(sides, stride):
-    "Sides divided by the stride, rounded up."
-    return [-(-side // stride) for side in sides]
 
 # %% ../../nbs/12_support/06_fast.ipynb #60b08f26
 class MapNorm(nn.BatchNorm2d):
