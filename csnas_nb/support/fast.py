@@ -14,8 +14,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 # %% ../../nbs/12_support/06_fast.ipynb #a0564bed
-def keep_freed_memory(
-)->bool: # False where there is no glibc to tell
+def keep_freed_memory()->bool: # False where there is no glibc to tell
     "Tells the allocator to keep freed memory for the next tensor instead of handing it back to the system."
     import ctypes
     try: mallopt = ctypes.CDLL(None).mallopt
