@@ -158,7 +158,8 @@ def labelled_epoch(
     def seen(batch, outputs):
         (_, labels), (_, main, errors) = batch, outputs
         sums = torch.stack([main * len(labels), errors, torch.tensor(len(labels), device=main.device)]).to(exact)
-        return sums if accelerator.scaler is None else sums * torch.isfinite(main)     # a step that fp16 skips
+        if accelerator.scaler is None: return sums
+        return torch.where(torch.isfinite(main), sums, torch.zeros_like(sums))             # a step that fp16 skips
     def told(batch, sums):
         if on_step: on_step(len(batch[1]) * accelerator.num_processes, sums)
     training.model.train()

@@ -189,5 +189,7 @@ def train(
     accelerator, here, there = make_accelerator(device, precision), resized(images, side), resized(valid, side)
     network = begin_with(labelled_network(genotype, recipe, len(images.classes), seed), start)
     with seeded(seed), only_one(place if accelerator.is_main_process else None, "training"):
+        if place and accelerator.num_processes == 1 and (place / NETWORK).is_file():         # finished meanwhile
+            return load_trained(place / NETWORK, device, identity)
         training = prepare_training(network, here, there, recipe, seed, accelerator, workers)
         return finish(training, run_epochs(training, seed, place, identity, on_epoch, progress), place, identity)

@@ -82,6 +82,8 @@ def _split_folders(folder, names):
 
 def _own_splits(files, folder, trains, tests):
     "The files of split folders, and the positions of training, validation (None where there are none) and test images."
+    if tests[0].lower() != "test" and len(tests) > 1:
+        raise ValueError(f"{folder}: {' and '.join(tests)} beside {trains[0]}, no test: which holds the test images?")
     files = [f for f in files if f.relative_to(folder).parts[0] in (*trains, *tests)]
     tops, valids = [f.relative_to(folder).parts[0] for f in files], tests[1:] if tests[0].lower() == "test" else []
     part = torch.tensor([2 if top == tests[0] else 1 if top in valids else 0 for top in tops])

@@ -56,6 +56,10 @@ def read_reports(
     path = Path(folder) / EVALUATION
     return json.loads(path.read_text(encoding="utf-8"))["reports"] if path.is_file() else []
 
+def _is_whole(report, folder):
+    "Are the networks of a stored report still there?"
+    return all((folder / file).is_file() for file in report["files"])
+
 def write_evaluation(
     folder:Path, # made if need be
     data:dict[str, Any], # as `Evaluation.to_dict` gives it
@@ -140,13 +144,15 @@ def evaluate_cells(
     evaluation = Evaluation(Path(folder), (), splits, origin or {}, seen, options)
     for role, genotype in cells:
         key = evaluation_key(genotype, recipe, seeds, splits, **options)
-        report = next((report_from_dict(old) for old in earlier if old["key"] == key), None)
+        old = next((old for old in earlier if old["key"] == key and _is_whole(old, Path(folder))), None)
+        report, known = (report_from_dict(old), old["score"]) if old else (None, None)
         report = report or evaluate(genotype, splits, recipe, seeds=seeds, device=device, workers=workers,
                                     folder=folder, progress=progress, **options)
-        evaluation = replace(evaluation, rows=(*evaluation.rows, Compared(role, report)))
+        evaluation = replace(evaluation, rows=(*evaluation.rows, Compared(role, report, known)))
         if is_main_process(): write_evaluation(evaluation.folder, evaluation.to_dict())
     if score is None or not is_main_process(): return evaluation         # the others do not wait for scores
-    rows = tuple(replace(row, score=score(row.report.genotype)) for row in evaluation.rows)
+    def scored(row): return row if row.score is not None else replace(row, score=score(row.report.genotype))
+    rows = tuple(map(scored, evaluation.rows))
     evaluation = replace(evaluation, rows=rows)
     write_evaluation(evaluation.folder, evaluation.to_dict())
     return evaluation

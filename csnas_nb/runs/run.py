@@ -64,7 +64,7 @@ class RunFolder:
 
     @property
     def reports(self) -> list[Report]:
-        "Of everything that was trained with labels, the latest first."
+        "Of everything that was trained with labels, the last evaluation first."
         return [report_from_dict(report) for report in read_reports(self.folder)]
 
     def cell(self, which: str | int = "best") -> Genotype:
@@ -135,9 +135,15 @@ def evaluation_origin(
     stored = dict(run.settings["origin"]) if run and data is None else {"source": data, "seed": 0}
     if "source" not in stored:
         raise ValueError(f"{run and run.folder} was searched on images that were not loaded by name: say --data")
-    split = stored.pop("split", "train")
+    split = stored.pop("split", "train") if data is None else _searched_split(run, data)
     stored.update({name: value for name, value in given.items() if value is not None})
     return {name: value for name, value in stored.items() if value is not None}, split != "train"
+
+def _searched_split(run, data):
+    "Which of these images a search looked at; 'train' where it looked at others."
+    origin = run.settings["origin"] if run else {}
+    same = origin.get("source") in (data, str(Path(data).resolve()))
+    return origin.get("split", "train") if same else "train"
 
 # %% ../../nbs/07_runs/02_run.ipynb #43ca4d7e
 def evaluate_run(
@@ -157,11 +163,12 @@ def evaluate_run(
     **options:Any, # of `evaluate_cells`: seeds, precision, top_k, workers
 )->Evaluation: # written after each cell
     "The cell that a search found, and others beside it, trained with labels."
+    cells = cells_of(run, against, which)                                # before images are decoded
     origin, seen = evaluation_origin(run, data, {"size": size, "limit": limit})
     if seen: _log.warning("the search saw the test images too: the test error may flatter its cell")
     splits = labelled_splits(origin, recipe, on_disk=on_disk, valid=valid, progress=progress)
     return evaluate_cells(
-        cells_of(run, against, which), splits, recipe, folder=folder or run.folder, origin=origin, seen=seen,
+        cells, splits, recipe, folder=folder or run.folder, origin=origin, seen=seen,
         device=device, progress=progress, score=lambda genotype: score_or_none(run, genotype, device), **options)
 
 # %% ../../nbs/07_runs/02_run.ipynb #dabbf55d
@@ -182,7 +189,9 @@ def score_or_none(
 )->float|None: # None where there is none; the reason is logged
     "The score of a cell for a table."
     try: value = run.score(genotype, device)
-    except ValueError as error: _log.warning("%s", error); return None
+    except (ValueError, OSError, RuntimeError) as error:                  # the images are gone, the card is full
+        _log.warning("%s has no score: %s", genotype.name, error)
+        return None
     return value if math.isfinite(value) else None
 
 # %% ../../nbs/07_runs/02_run.ipynb #0444dcc1

@@ -157,6 +157,12 @@ class Scorer:
         "A network of a cell, trained on the pretext task; same machine, same numbers, on the CPU bit for bit."
         return _train(self, genotype, on_epoch)
 
+    def untrained(self, genotype: Genotype) -> Examination:
+        "What a network is like before it has learned anything."
+        network = Network(genotype, self.config.channels, self.config.layers, seed=self.seed)
+        with seeded(self.seed): model = make_pretext_model(network, self.config).to(self.device)
+        return examine(model, self.probe, self.config)
+
 # %% ../../nbs/03_scoring/06_scorer.ipynb #9153cee6
 def _train(scorer, genotype, on_epoch):
     "`Scorer.pretrain`: builds the model, fills the bank, trains, examines; leaves the caller's random state as it was."
@@ -234,9 +240,7 @@ def untrained(
     device:str|torch.device="cpu", # where to compute
 )->Examination: # of the network that `pretrain` would begin with, on the probe that it would use
     "What a network is like before it has learned anything."
-    scorer, network = Scorer(images, config, seed, device), Network(genotype, config.channels, config.layers, seed=seed)
-    with seeded(seed): model = make_pretext_model(network, config).to(device)
-    return examine(model, scorer.probe, config)
+    return Scorer(images, config, seed, device).untrained(genotype)
 
 # %% ../../nbs/03_scoring/06_scorer.ipynb #c7ab2d3e
 def save_pretrained(

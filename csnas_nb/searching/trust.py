@@ -24,7 +24,7 @@ from ..networks.size import network_size
 from ..scoring.config import CONTRASTIVE, QUICK, ScoreConfig
 from ..scoring.pretexts import TASKS
 from ..scoring.pretraining import held_out_count
-from ..scoring.scorer import Scorer, untrained
+from ..scoring.scorer import Scorer
 from .space import SearchSpace, decode_genotype, random_params
 from ..support.seeds import derived_seed
 
@@ -191,11 +191,11 @@ def check_score(
     "Whether a label-free score can be trusted on a set of images, as far as that can be known without labels."
     _check_counts(cells, seeds)
     measured = replace(config, response="held_out_error") if config.response == "training_loss" else config
-    scorers = [Scorer(images, measured, seed, device) for seed in range(seeds)]
     images, drawn, rows, before = unlabelled(images), random_cells(space, cells), [], []
+    scorers = [Scorer(images, measured, seed, device) for seed in range(seeds)]
     with tqdm(total=cells * seeds, desc=f"check {name}".strip(), unit="score", disable=not progress) as bar:
         for cell in drawn:
-            if not TASKS[config.pretext].classes: before.append(untrained(cell, images, measured, device=device).error)
+            if not TASKS[config.pretext].classes: before.append(scorers[0].untrained(cell).error)
             rows.append([])
             for scorer in scorers:
                 rows[-1].append(scorer(cell)); bar.update()

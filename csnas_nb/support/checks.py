@@ -14,6 +14,7 @@ import types
 from collections.abc import Mapping
 from dataclasses import fields
 from functools import cache
+from numbers import Integral, Real
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from annotated_types import Ge, Gt, Le, Lt
@@ -62,7 +63,7 @@ def is_allowed(
     if get_origin(kind) is Literal: return value in get_args(kind)
     if kind is bool: return isinstance(value, bool)
     if kind in (int, float):
-        if isinstance(value, bool) or not isinstance(value, int if kind is int else (int, float)): return False
+        if isinstance(value, bool) or not isinstance(value, Integral if kind is int else Real): return False
         if not math.isfinite(value): return False
     elif kind is str and not isinstance(value, str): return False
     return all(_HOLDS[type(bound)](value, bound) for bound in bounds)

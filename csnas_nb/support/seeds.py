@@ -27,7 +27,7 @@ def seeded(
 def derived_seed(
     *numbers:int, # whole numbers, at least 0
     bits:Literal[32, 63]=32, # how large the seed may be
-)->int: # in 0..2**bits-1; other numbers, another seed
+)->int: # in 0..2**bits-1; other numbers, as good as surely another seed, but zeros at the end change nothing
     "One seed from several numbers, well mixed (NumPy's SeedSequence)."
     mixed = np.random.SeedSequence(numbers)
     return int(mixed.generate_state(1)[0]) if bits == 32 else int(mixed.generate_state(1, np.uint64)[0] >> np.uint64(1))
