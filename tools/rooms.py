@@ -57,6 +57,14 @@ def rank(module: str) -> tuple[int, str]:
     return (-1 if section == "Support" else list(street.sections()).index(section)), notebook
 
 
+def names(module: str) -> set[str]:
+    "What a module defines, names with a leading underscore apart."
+    nodes = tree_of(module).body
+    made = {node.name for node in nodes if isinstance(node, (ast.FunctionDef, ast.ClassDef))}
+    made |= {target.id for node in nodes if isinstance(node, ast.Assign) for target in node.targets if isinstance(target, ast.Name)}
+    return {name for name in made if not name.startswith("_")}
+
+
 def front_door() -> dict[str, str]:
     "The names at the package's front door, with the module each comes from: what type checkers read there."
     front = path_of("__init__")
@@ -75,8 +83,8 @@ def faults() -> list[str]:
         if module != "__init__":  # the front door opens every room, when it is asked to
             found += [f"csnas_nb.{module} imports from csnas_nb.{other}, which comes later on the street"
                       for other in sorted(imports(module)) if other in listed and other != "__init__" and rank(other) >= rank(module) and other != module]
-        for entry in reference.exported(path_of(module)):
-            holders[entry.name].append(f"csnas_nb.{module}")
+        for name in names(module):
+            holders[name].append(f"csnas_nb.{module}")
         if (lines := len(path_of(module).read_text(encoding="utf-8").splitlines())) > LONGEST:
             found.append(f"csnas_nb.{module} has {lines} lines, {LONGEST} at most: cut {notebook_of()[module]}")
     found += [f"{name} stands in {' and in '.join(modules)}" for name, modules in holders.items() if len(modules) > 1]

@@ -18,7 +18,7 @@ import typer
 from matplotlib.figure import Figure
 
 from csnas_nb.command.options import (
-    IMAGES, OUTPUT, TRAINING, Device, Json, Limit, OptionGroup, Pick, Plugin, Quiet, Root, Size, Skip, Target,
+    IMAGES, OUTPUT, TRAINING, Device, Json, Limit, OptionGroup, Pick, Plugin, Quiet, Root, Side, Skip, Target,
     check_used, emit, load_plugin, option, pick_device, takes, with_settings,
 )
 from .targets import run_at, search_summary, target_cell
@@ -31,8 +31,8 @@ from csnas_nb.evaluating.reports import (
 from ..networks.drawing import draw_cell, draw_genotype
 from ..networks.genotype import Genotype, as_genotype, to_json, to_text
 from ..networks.size import network_size
-from ..runs.evaluations import draw_evaluation, evaluate_cells, is_main_process, labelled_splits, read_reports
-from ..runs.run import RunFolder, cells_of, evaluation_origin, score_or_none
+from ..runs.evaluations import draw_evaluation, is_main_process, read_reports
+from ..runs.run import RunFolder, cells_of, evaluate_for
 from ..searching.results import trial_table
 from ..using.exports import export_onnx, export_program
 _log = logging.getLogger(__name__)
@@ -49,13 +49,13 @@ def evaluate_verb(
         "Another cell for the table, or median-random; may be repeated.")] = None,
     pick: Pick = "best", plugin: Plugin = None,
     data: Annotated[Optional[str], option("Labelled images; by default those of the run.", IMAGES)] = None,
-    size: Size = None, limit: Limit = None, root: Root = None, skip_broken: Skip = False,
+    size: Side = None, limit: Limit = None, root: Root = None, skip_broken: Skip = False,
     valid: Annotated[Optional[float], option(
         "Share of the training images kept for choosing the best weights; by default 0.2; of no effect where the "
         "folder has train, val and test.", IMAGES)] = None,
     on_disk: Annotated[bool, option(
-        "Leave the files where they are and decode them while training: for data too large for memory."
-        , IMAGES, "--on-disk")] = False,
+        "Leave the files where they are and decode them while training: for data too large for memory.",
+        IMAGES, "--on-disk")] = False,
     recipe: Annotated[str, option(
         f"Training recipe: {', '.join(RECIPES)}; the options below change single settings.", TRAINING)] = "quick",
     seeds: Annotated[int, option("Training runs a cell, for the spread.", TRAINING)] = 3,
@@ -64,8 +64,8 @@ def evaluate_verb(
     precision: Annotated[str, option("no (single), bf16, or on a GPU fp16.", TRAINING)] = "no",
     workers: Annotated[Optional[int], option("Processes that decode files, with --on-disk.", TRAINING)] = None,
     output: Annotated[Optional[Path], option(
-        "Folder for networks, logs and evaluation.json; by default the run folder, for a cell runs/ and its name."
-        , OUTPUT)] = None,
+        "Folder for networks, logs and evaluation.json; by default the run folder, for a cell runs/ and its name.",
+        OUTPUT)] = None,
     device: Device = "auto", quiet: Quiet = False, as_json: Json = False,
     *, changes: dict,
 ) -> None:
@@ -74,22 +74,17 @@ def evaluate_verb(
     check_used({"workers": workers}, {"workers": (on_disk, "--on-disk")})
     if on_disk: check_used({"limit": limit, "skip_broken": skip_broken or None}, _IN_MEMORY)
     load_plugin(plugin)
-    if size and recipe in RECIPES and RECIPES[recipe].side: changes = {**changes, "side": size}
     chosen = with_settings(RECIPES, recipe, changes)
     run, genotype = target_cell(target, pick)
     given = {"size": size, "limit": limit, "root": root and str(root), "on_error": "skip" if skip_broken else None}
-    origin, seen = evaluation_origin(run, data, given)
-    if seen: _log.warning("the search saw the test images too: the test error may flatter its cell")
     cells, quiet = wanted_cells(run, genotype, against or [], pick), quiet or not is_main_process()
-    splits = labelled_splits(origin, chosen, on_disk=on_disk, valid=valid, progress=not quiet)
     device, folder = pick_device(device), output or (run.folder if run else Path("runs") / genotype.name)
-    evaluation = evaluate_cells(
-        cells, splits, chosen, folder=folder, seeds=range(seeds), origin=origin, seen=seen, device=device,
-        precision=precision, top_k=top_k, workers=workers or 0, progress=not quiet,
-        score=None if run is None else lambda cell: score_or_none(run, cell, device))
+    evaluation = evaluate_for(run, cells, chosen, folder=folder, data=data, given=given, valid=valid, on_disk=on_disk,
+                              device=device, progress=not quiet, seeds=range(seeds), precision=precision, top_k=top_k,
+                              workers=workers or 0)
     if not is_main_process(): return
     draw_evaluation(evaluation, device)
-    if said := few_steps(splits.train, chosen): _log.warning(said)
+    if said := few_steps(evaluation.splits.train, chosen): _log.warning(said)
     written = f"\nwritten to {evaluation.folder}: evaluation.json, trained/ (networks, logs), classes.csv, pictures"
     emit(evaluation.table + written, evaluation.to_dict(), as_json)
 

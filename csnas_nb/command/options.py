@@ -29,7 +29,7 @@ def option(text: str, panel: str | None = None, *names: str) -> Any:
     "An option with its help, in a group."
     return typer.Option(*names, help=text, rich_help_panel=panel)
 
-Size = Annotated[Optional[int], option("Side in pixels to resize to; by default a data set's own, or 32.", IMAGES)]
+Side = Annotated[Optional[int], option("Side in pixels to resize to; by default a data set's own, or 32.", IMAGES)]
 Limit = Annotated[Optional[int], option("Use at most this many images, chosen by the seed.", IMAGES)]
 Root = Annotated[Optional[Path], option("Folder to look in first for a data set that comes by name.", IMAGES)]
 Skip = Annotated[bool, option("Leave out files that do not decode, and count them.", IMAGES, "--skip-broken")]

@@ -16,7 +16,7 @@ import typer
 
 from csnas_nb.command.options import (
     DATA, IMAGES, OUTPUT, OWN, PROPOSALS, RULES, SCORE, Device, Json, Limit, OptionGroup, Pick, Plugin, Quiet, Root,
-    Size, Skip, Target, check_used, emit, load_plugin, option, pick_device, takes, with_settings,
+    Side, Skip, Target, check_used, emit, load_plugin, option, pick_device, takes, with_settings,
 )
 from .targets import given_cells, search_json, search_summary, states, target_cell
 from ..images.image_set import ImageSet
@@ -37,9 +37,9 @@ _log = logging.getLogger(__name__)
 # %% ../../nbs/09_command/03_search_verbs.ipynb #34b7aa16
 _RANKED = ", ".join(f"{name} {-found.correlation:+.2f}" for name, found in RANKINGS.items())
 PRESET_HELP = (f"Settings of the score: {', '.join(PRESETS)}. Rank correlation with test accuracy (+1 is perfect) over "
-               f"20 random cells on Fashion-MNIST: {_RANKED}; on CIFAR-10 quick +0.53 over 36 random cells at 16x16, but "
-               "it did not order 30 published ones at 32x32. Whether it can be trusted on your images csnas check says. "
-               "The options below change single settings.")
+               f"20 random cells on Fashion-MNIST: {_RANKED}; on CIFAR-10 quick +0.53 over 36 random cells at 16x16, "
+               "but it did not order 30 published ones at 32x32. Whether it can be trusted on your images csnas check "
+               "says. The options below change single settings.")
 SCORE_OPTIONS = OptionGroup("score", ScoreConfig, SCORE)
 SAMPLER_OPTIONS = OptionGroup("proposing", SamplerConfig, PROPOSALS, without=("kind",))
 _PRUNER = {name: f"pruner_{name}" for name in ("percentile", "startup", "warmup")}
@@ -145,7 +145,7 @@ def search_verb(
     data: Annotated[str, option(DATA, IMAGES)] = "digits",
     run: Annotated[Path, option("Run folder; the same command continues what it holds.", OUTPUT)] = Path("runs/search"),
     trials: Annotated[int, option("Cells to score in all, earlier ones in the folder included.")] = 40,
-    size: Size = None, limit: Limit = None, root: Root = None, skip_broken: Skip = False,
+    size: Side = None, limit: Limit = None, root: Root = None, skip_broken: Skip = False,
     split: Annotated[str, option(
         "Which images: train, test or all. The training split leaves the test images unseen.", IMAGES)] = "train",
     preset: Annotated[str, option(PRESET_HELP, SCORE)] = "quick",
@@ -156,11 +156,11 @@ def search_verb(
     primitives: Annotated[Optional[str], option(
         "Operations to choose from, separated by commas; by default the eight of DARTS.", PROPOSALS)] = None,
     encoding: Annotated[str, option(
-        "How a cell is written as choices: pairs, strengths (the paper's, mended) or released (for comparison)."
-        , PROPOSALS)] = "pairs",
+        "How a cell is written as choices: pairs, strengths (the paper's, mended) or released (for comparison).",
+        PROPOSALS)] = "pairs",
     warm_start: Annotated[Optional[list[str]], option(
-        "Score this cell first: a name, a file, or a run folder for its best ones; may be repeated."
-        , PROPOSALS)] = None,
+        "Score this cell first: a name, a file, or a run folder for its best ones; may be repeated.",
+        PROPOSALS)] = None,
     warm_top: Annotated[Optional[int], option(
         "How many cells of each run folder of a warm start; 5 where not given.", PROPOSALS)] = None,
     pruner: Annotated[str, option("Give cells up after an epoch: none or median.", RULES)] = "none",
@@ -196,7 +196,7 @@ def check_verb(
     data: Annotated[str, option(DATA, IMAGES)] = "digits",
     run: Annotated[Optional[Path], option(
         "Run folder to keep check.json in, which csnas search looks into.", OUTPUT)] = None,
-    size: Size = None, limit: Limit = None, root: Root = None, skip_broken: Skip = False,
+    size: Side = None, limit: Limit = None, root: Root = None, skip_broken: Skip = False,
     split: Annotated[str, option("Which images: train, test or all.", IMAGES)] = "train",
     preset: Annotated[Optional[list[str]], option(
         f"{', '.join(PRESETS)}; may be repeated: checked in order until two seeds of one order the cells clearly alike"
@@ -262,7 +262,7 @@ def pretrain_verb(
         "File to write; by default pretrained.safetensors in the run folder.", OUTPUT)] = None,
     pick: Pick = "best", plugin: Plugin = None,
     data: Annotated[Optional[str], option("Images; by default those of the run.", IMAGES)] = None,
-    size: Size = None, limit: Limit = None, root: Root = None, skip_broken: Skip = False,
+    size: Side = None, limit: Limit = None, root: Root = None, skip_broken: Skip = False,
     preset: Annotated[Optional[str], option(
         f"Settings where the target is a cell: {', '.join(PRESETS)}; by default quick.", SCORE)] = None,
     seed: Annotated[int, option("Of weights, order and what the task shows.", OUTPUT)] = 0,

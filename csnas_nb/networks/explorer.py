@@ -28,7 +28,7 @@ def with_edge(
     return replace(genotype, **{kind: edges})
 
 # %% ../../nbs/02_networks/06_explorer.ipynb #dd6411eb
-def in_words(
+def describe(
     genotype:Genotype, # any
     size:Size, # of the network made of it
 )->str: # three lines
@@ -89,7 +89,7 @@ class Explorer:
         "What a live notebook shows, built once; needs ipywidgets."
         return _explorer_widget(self)
 
-    def __repr__(self): return in_words(self.genotype, self.size)
+    def __repr__(self): return describe(self.genotype, self.size)
 
     def _repr_mimebundle_(self, **kwargs): return _bundle(self)
 

@@ -9,7 +9,7 @@ __all__ = ['Evaluation', 'draw_evaluation', 'evaluate_cells']
 import json
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -31,6 +31,7 @@ from ..images.sources import load_splits
 from ..networks.genotype import Genotype, to_json
 from ..support.files import write_whole
 from ..support.machine import versions
+from ..support.questions import as_question
 from ..using.activation_maps import plot_activation_maps
 
 # %% ../../nbs/07_runs/01_evaluations.ipynb #5ee9404a
@@ -44,7 +45,7 @@ def evaluation_key(
 )->list[Any]: # JSON
     "What makes two evaluations the same one."
     images, averages = [part.fingerprint for part in splits], f"averages of {MEASURED_MOST}"
-    return [to_json(genotype), asdict(recipe), list(seeds), images, precision, top_k, averages]
+    return as_question(key=[to_json(genotype), recipe, list(seeds), images, precision, top_k, averages])["key"]
 
 # %% ../../nbs/07_runs/01_evaluations.ipynb #bee86e86
 EVALUATION = "evaluation.json"

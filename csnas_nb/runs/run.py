@@ -10,9 +10,10 @@ import json
 import logging
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Literal, cast
 
 import torch
@@ -28,7 +29,7 @@ from ..scoring.config import PRESETS, RANKINGS, ScoreConfig, config_from_dict
 from ..scoring.scorer import label_free_score
 from ..searching.results import SearchResult, median_random, pick, trial_genotype
 from ..searching.stability import Stability, rescore
-from ..searching.study import load_result, read_settings
+from ..searching.study import as_of_now, load_result, read_settings
 from ..support.files import write_whole
 from ..support.questions import as_question, differences
 _log = logging.getLogger(__name__)
@@ -42,12 +43,12 @@ class RunFolder:
     @cached_property
     def settings(self) -> dict[str, Any]:
         "Of the search: images, config, space, sampler, options, objective, seed, origin, versions."
-        return read_settings(self.folder)
+        return _settings_of(self.folder)
 
     @cached_property
     def config(self) -> ScoreConfig:
         "How the search scored its cells."
-        return _read_config(self.settings, self.folder)
+        return config_from_dict(self.settings["config"])
 
     @cached_property
     def images(self) -> ImageSet:
@@ -97,11 +98,12 @@ class RunFolder:
         return load_classifier(self.folder, device).probabilities(images)
 
 # %% ../../nbs/07_runs/02_run.ipynb #55d49e18
-def _read_config(settings, folder):
-    "The settings of the score; ValueError that names the version where they are not in today's words."
-    try: return config_from_dict(settings["config"])
+def _settings_of(folder):
+    "The settings of a search in today's words; ValueError that names the version whose words are others."
+    stored = read_settings(folder)
+    try: return as_of_now(stored)
     except (TypeError, ValueError, KeyError) as error:
-        written = (settings.get("versions") or [{}])[-1].get("csnas-nb", "another version")
+        written = (stored.get("versions") or [{}])[-1].get("csnas-nb", "another version")
         message = f"{folder} was written by csnas_nb {written}, whose settings this version cannot read"
         raise ValueError(f"{message}: {error}") from error
 
@@ -110,7 +112,7 @@ def _score_in(run, genotype, device):
     stored = [t.values[0] for t in run.result.complete if t.user_attrs["digest"] == genotype.digest]
     if stored: return stored[0]
     name = run.settings["objective"]
-    if name not in ("label_free_score", "contrastive_score"):
+    if name != "label_free_score":
         raise ValueError(f"{genotype.name} is not scored: the search had an objective of its own, {name}")
     return label_free_score(genotype.canonical, run.images, run.config, seed=run.settings["seed"], device=device).value
 
@@ -146,30 +148,54 @@ def _searched_split(run, data):
     return origin.get("split", "train") if same else "train"
 
 # %% ../../nbs/07_runs/02_run.ipynb #43ca4d7e
+def evaluate_for(
+    run:RunFolder|None, # whose images to take by default, and whose search scores the cells; None: only `data`
+    cells:Sequence[tuple[str, Genotype]], # what each is, and the cell
+    recipe:Recipe, # network and training; a given size takes the place of its side
+    *,
+    folder:Path|str, # to keep everything in
+    data:str|None=None, # labelled images; None: those of the run
+    given:Mapping[str, Any]=MappingProxyType({}), # size, limit, root, on_error; None or missing: as in the run
+    valid:float|None=None, # share of the training images held back; None: a fifth
+    on_disk:bool=False, # decode files while training?
+    device:str|torch.device="cpu", # where to train
+    progress:bool=True, # show bars?
+    **options:Any, # of `evaluate_cells`: seeds, precision, top_k, workers
+)->Evaluation: # written after each cell
+    "Cells trained with labels on the images of a run, or on others."
+    origin, seen = evaluation_origin(run, data, given)
+    if seen: _log.warning("the search saw the test images too: the test error may flatter its cell")
+    if on_disk: origin = _on_disk(origin)
+    if given.get("size") and recipe.side: recipe = replace(recipe, side=given["size"])
+    splits = labelled_splits(origin, recipe, on_disk=on_disk, valid=valid, progress=progress)
+    score = None if run is None else lambda genotype: score_or_none(run, genotype, device)
+    return evaluate_cells(cells, splits, recipe, folder=folder, origin=origin, seen=seen, device=device,
+                          progress=progress, score=score, **options)
+
+# %% ../../nbs/07_runs/02_run.ipynb #95689960
+def _on_disk(origin):
+    "Without what only images in memory know; a limit that is dropped is said."
+    if "limit" in origin: _log.warning("files on the disk are all used, not at most %d of them", origin["limit"])
+    return {name: value for name, value in origin.items() if name in ("source", "size", "seed")}
+
+# %% ../../nbs/07_runs/02_run.ipynb #d5af2dad
 def evaluate_run(
     run:RunFolder, # of a search
     against:Sequence[Genotype|str|Path]=(), # more cells, or 'median-random'
     recipe:Recipe=RECIPES["quick"], # network and training
     *,
     which:str|int="best", # the cell of the run, see `RunFolder.cell`
-    data:str|None=None, # labelled images; None: those of the run
-    size:int|None=None, # side to resize to, where the recipe has none; None: as in the run
+    size:int|None=None, # side to resize to; None: the recipe's, or as in the run
     limit:int|None=None, # at most so many images to train and choose on; None: as in the run
-    valid:float|None=None, # share of the training images held back; None: a fifth
-    on_disk:bool=False, # decode files while training, for data too large for memory?
     folder:Path|str|None=None, # to keep everything in; None: the run folder
-    device:str|torch.device="cpu", # where to train
-    progress:bool=True, # show bars?
-    **options:Any, # of `evaluate_cells`: seeds, precision, top_k, workers
+    **options:Any, # of `evaluate_for`: data, valid, on_disk, device, progress, seeds, precision, top_k, workers
 )->Evaluation: # written after each cell
     "The cell that a search found, and others beside it, trained with labels."
+    if limit is not None and options.get("on_disk"):
+        raise ValueError(f"limit is for images in memory, got {limit} with on_disk")
     cells = cells_of(run, against, which)                                # before images are decoded
-    origin, seen = evaluation_origin(run, data, {"size": size, "limit": limit})
-    if seen: _log.warning("the search saw the test images too: the test error may flatter its cell")
-    splits = labelled_splits(origin, recipe, on_disk=on_disk, valid=valid, progress=progress)
-    return evaluate_cells(
-        cells, splits, recipe, folder=folder or run.folder, origin=origin, seen=seen,
-        device=device, progress=progress, score=lambda genotype: score_or_none(run, genotype, device), **options)
+    given = {"size": size, "limit": limit}
+    return evaluate_for(run, cells, recipe, folder=folder or run.folder, given=given, **options)
 
 # %% ../../nbs/07_runs/02_run.ipynb #dabbf55d
 def cells_of(
@@ -218,9 +244,9 @@ def known_repeatability(
         for check in found["checks"].values():
             if differences(check["config"], settings): continue
             return check["usable"], f"repeatability of the score here: {check['why']} ({CHECK})"
-    known = (name for name, preset in PRESETS.items() if preset == config and math.isfinite(_agreement(name)))
+    known = (name for name, preset in PRESETS.items() if preset == config and math.isfinite(_known_agreement(name)))
     name = next(known, None)
-    elsewhere = f"; on {RANKINGS[name].data} two seeds of {name} agree at {_agreement(name):+.2f}" if name else ""
+    elsewhere = f"; on {RANKINGS[name].data} two seeds of {name} agree at {_known_agreement(name):+.2f}" if name else ""
     return True, f"repeatability of the score here: not measured, csnas check does that{elsewhere}"
 
-def _agreement(name): return RANKINGS[name].agreement if name in RANKINGS else math.nan
+def _known_agreement(name): return RANKINGS[name].agreement if name in RANKINGS else math.nan
