@@ -46,105 +46,6 @@ class BankRow:
     seed: int  # of weights and orders
     numbers: dict[str, float]  # by name; NaN where training broke down
 
-# %% ../../nbs/08_bench/01_bank.ipynb #eb92fdc6
-@dataclass(frozen=True)
-class Bank:
-    "Cells, and everything that was measured of them."
-    name: str
-    about: dict[str, Any]  # JSON: `images`, `network`, `protocols`, `versions`, in words and settings
-    cells: dict[str, Genotype]  # by name, in the order in which they were drawn
-    runs: tuple[BankRow, ...]  # one a cell, protocol and seed
-    reference: str = "reference"  # the protocol whose `accuracy` the others are judged by
-
-    def __post_init__(self):
-        _check_bank(self)
-
-    def of(
-        self,
-        genotype:Genotype, # in any writing
-    )->dict[tuple[str, int], dict[str, float]]: # by protocol and seed; ValueError for a cell that was not measured
-        "Everything that is known of a cell."
-        found = self._by_digest.get(genotype.digest)
-        if found is None:
-            raise ValueError(f"{genotype.name} is not among the {len(self.cells)} cells of the bank {self.name}")
-        return found
-
-    def column(
-        self,
-        protocol:str, # one of `about["protocols"]`
-        number:str, # that its runs have
-        seed:int|None=None, # of the runs; None: the mean over the seeds that a cell has
-    )->np.ndarray: # one a cell, in order; NaN where a cell has no such run
-        "One number of every cell."
-        if (protocol, number) not in self.columns:
-            there = ", ".join(f"{n} of {p}" for p, n in self.columns)
-            raise ValueError(f"the bank {self.name} has no {number!r} of {protocol!r}: there are {there}")
-        return np.array([self._mean(name, protocol, number, seed) for name in self.cells])
-
-    def _mean(self, name, protocol, number, seed):
-        values = [numbers[number] for (p, s), numbers in self._by_name[name].items()
-                  if p == protocol and number in numbers and seed in (None, s)]
-        return fmean(values) if values else math.nan
-
-    @cached_property
-    def columns(self) -> tuple[tuple[str, str], ...]:
-        "Every protocol with every number that its runs have."
-        return tuple(dict.fromkeys((run.protocol, number) for run in self.runs for number in run.numbers))
-
-    def rows(self) -> list[dict[str, Any]]:
-        "Every run as a row that can be understood by itself: images, genotype, protocol, seed, versions and numbers."
-        return _whole_rows(self)
-
-    @cached_property
-    def accuracy(self) -> np.ndarray:
-        "Test accuracy of every cell, 0 to 1: the mean over the seeds of the reference."
-        return self.column(self.reference, "accuracy")
-
-    @cached_property
-    def multiply_adds(self) -> np.ndarray:
-        "Size of every cell's network, without classes."
-        network, side = self.about["network"], tuple(self.about["images"]["sides"])
-        return np.array([network_size(cell, network["channels"], network["layers"], side=side).multiply_adds
-                         for cell in self.cells.values()])
-
-    @cached_property
-    def by_seed(self) -> np.ndarray:
-        "Test accuracy (seeds, cells) of every seed of the reference; NaN where a cell has no such run."
-        seeds = sorted({run.seed for run in self.runs if run.protocol == self.reference})
-        return np.array([self.column(self.reference, "accuracy", seed) for seed in seeds])
-
-    @property
-    def agreement(self) -> float:
-        "Mean rank correlation of two seeds of the reference, over the cells that have all; NaN for one seed."
-        whole = self.by_seed[:, np.isfinite(self.by_seed).all(0)]
-        pairs = [rank_correlation(a, b) for a, b in combinations(whole, 2)]
-        return fmean(pairs) if pairs else math.nan
-
-    @property
-    def ceiling(self) -> float:
-        "What a perfect score could expect: the root of the reference's reliability; NaN where seeds do not agree."
-        return math.sqrt(reliability(self.agreement, len(self.by_seed))) if self.agreement > 0 else math.nan
-
-    def ceiling_interval(
-        self,
-        draws:int=4000, # of cells with replacement
-    )->tuple[float, float]: # 95 %; 0 where the seeds of a draw do not agree
-        "How surely the ceiling is known from so few cells."
-        return _ceiling_interval(self.by_seed, draws)
-
-    @cached_property
-    def _by_name(self):
-        found = {name: {} for name in self.cells}
-        for run in self.runs: found[run.cell][run.protocol, run.seed] = run.numbers
-        return found
-
-    @cached_property
-    def _by_digest(self): return {cell.digest: self._by_name[name] for name, cell in self.cells.items()}
-
-    def __repr__(self) -> str:
-        "What it is, in one line."
-        return f"Bank({self.name}: {len(self.cells)} cells, {len(self.runs)} runs, {_images_of(self)})"
-
 # %% ../../nbs/08_bench/01_bank.ipynb #790ac847
 def _check_bank(bank):
     "Raises ValueError unless runs, cells and protocols fit together."
@@ -162,7 +63,96 @@ def _check_bank(bank):
 
 def _images_of(bank): return f"{bank.about['images']['name']} at {'x'.join(map(str, bank.about['images']['sides']))}"
 
-# %% ../../nbs/08_bench/01_bank.ipynb #0c1b8d31
+def _numbers_by_cell(bank):
+    "The numbers of every run, by name of the cell, then by protocol and seed."
+    found = {name: {} for name in bank.cells}
+    for run in bank.runs: found[run.cell][run.protocol, run.seed] = run.numbers
+    return found
+
+# %% ../../nbs/08_bench/01_bank.ipynb #f4158015
+@dataclass(frozen=True)
+class _BankData:
+    "Cells and runs, found by cell."
+    name: str
+    about: dict[str, Any]  # JSON: `images`, `network`, `protocols`, `versions`, in words and settings
+    cells: dict[str, Genotype]  # by name, in the order in which they were drawn
+    runs: tuple[BankRow, ...]  # one a cell, protocol and seed
+    reference: str = "reference"  # the protocol whose `accuracy` the others are judged by
+
+    def __post_init__(self): _check_bank(self)
+
+    def of(
+        self,
+        genotype:Genotype, # in any writing
+    )->dict[tuple[str, int], dict[str, float]]: # by protocol and seed; ValueError for a cell that was not measured
+        "Everything that is known of a cell."
+        if genotype.digest in self._by_digest: return self._by_digest[genotype.digest]
+        raise ValueError(f"{genotype.name} is not among the {len(self.cells)} cells of the bank {self.name}")
+
+    @cached_property
+    def _by_digest(self): return {cell.digest: self._by_name[name] for name, cell in self.cells.items()}
+
+    @cached_property
+    def _by_name(self): return _numbers_by_cell(self)
+
+# %% ../../nbs/08_bench/01_bank.ipynb #3c8e3c88
+class _BankColumns(_BankData):
+    "One number of all cells."
+    @cached_property
+    def columns(self) -> tuple[tuple[str, str], ...]:
+        "Every protocol with every number that its runs have."
+        return tuple(dict.fromkeys((run.protocol, number) for run in self.runs for number in run.numbers))
+
+    def column(
+        self,
+        protocol:str, # one of `about["protocols"]`
+        number:str, # that its runs have
+        seed:int|None=None, # of the runs; None: the mean over the seeds that a cell has
+    )->np.ndarray: # one a cell, in order; NaN where a cell has no such run
+        "One number of every cell."
+        if (protocol, number) not in self.columns:
+            there = ", ".join(f"{n} of {p}" for p, n in self.columns)
+            raise ValueError(f"the bank {self.name} has no {number!r} of {protocol!r}: there are {there}")
+        return np.array([_mean_of(self._by_name[name], protocol, number, seed) for name in self.cells])
+
+    @cached_property
+    def accuracy(self) -> np.ndarray:
+        "Test accuracy of every cell, 0 to 1: the mean over the seeds of the reference."
+        return self.column(self.reference, "accuracy")
+
+# %% ../../nbs/08_bench/01_bank.ipynb #863182c9
+def _mean_of(runs, protocol, number, seed):
+    "Mean of a number over the runs of one cell; NaN where it has none."
+    values = [numbers[number] for (p, s), numbers in runs.items()
+              if p == protocol and number in numbers and seed in (None, s)]
+    return fmean(values) if values else math.nan
+
+# %% ../../nbs/08_bench/01_bank.ipynb #53abc99d
+def row_ranks(values): return rankdata(values, axis=-1) - (values.shape[-1] + 1) / 2
+
+def row_correlations(a, b):
+    "Correlation of each row of `a` with that of `b`, both centred; NaN where one is constant."
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return (a * b).sum(-1) / np.sqrt((a * a).sum(-1) * (b * b).sum(-1))
+
+def _with_all_seeds(by_seed): return by_seed[:, np.isfinite(by_seed).all(0)]
+
+def _mean_agreement(by_seed):
+    "Mean rank correlation of two rows; NaN for a single one."
+    pairs = [rank_correlation(a, b) for a, b in combinations(_with_all_seeds(by_seed), 2)]
+    return fmean(pairs) if pairs else math.nan
+
+def _ceiling_interval(by_seed, draws):
+    "The middle 95 % of the ceilings of cells drawn with replacement."
+    whole = _with_all_seeds(by_seed)
+    picks = np.random.default_rng(0).integers(0, whole.shape[1], (draws, whole.shape[1]))
+    ranks = [row_ranks(column[picks]) for column in whole]
+    agreement = np.clip(np.mean([row_correlations(a, b) for a, b in combinations(ranks, 2)], axis=0), 0, 1)
+    ceilings = [math.sqrt(reliability(value, len(whole))) for value in agreement]
+    low, high = np.nanquantile(ceilings, (0.025, 0.975))
+    return float(low), float(high)
+
+# %% ../../nbs/08_bench/01_bank.ipynb #ebad34f8
 def _whole_rows(bank):
     "A protocol's own images and versions come before the bank's."
     versions, made = bank.about["versions"], {}
@@ -174,24 +164,52 @@ def _whole_rows(bank):
              "protocol": run.protocol, "seed": run.seed}
             | made[run.protocol] | run.numbers for run in bank.runs]
 
-# %% ../../nbs/08_bench/01_bank.ipynb #243c5063
-def row_ranks(values): return rankdata(values, axis=-1) - (values.shape[-1] + 1) / 2
+def _reference_seeds(bank): return sorted({run.seed for run in bank.runs if run.protocol == bank.reference})
 
-def row_correlations(a, b):
-    "Correlation of each row of `a` with that of `b`, both centred; NaN where one is constant."
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return (a * b).sum(-1) / np.sqrt((a * a).sum(-1) * (b * b).sum(-1))
+def _sizes_of(bank):
+    "Multiply-adds of every cell's network, without classes."
+    network, side = bank.about["network"], tuple(bank.about["images"]["sides"])
+    return [network_size(cell, network["channels"], network["layers"], side=side).multiply_adds
+            for cell in bank.cells.values()]
 
-# %% ../../nbs/08_bench/01_bank.ipynb #b0febb2c
-def _ceiling_interval(by_seed, draws):
-    "The middle 95 % of the ceilings of cells drawn with replacement."
-    whole = by_seed[:, np.isfinite(by_seed).all(0)]
-    picks = np.random.default_rng(0).integers(0, whole.shape[1], (draws, whole.shape[1]))
-    ranks = [row_ranks(column[picks]) for column in whole]
-    agreement = np.clip(np.mean([row_correlations(a, b) for a, b in combinations(ranks, 2)], axis=0), 0, 1)
-    ceilings = [math.sqrt(reliability(value, len(whole))) for value in agreement]
-    low, high = np.nanquantile(ceilings, (0.025, 0.975))
-    return float(low), float(high)
+def _bank_line(bank): return f"Bank({bank.name}: {len(bank.cells)} cells, {len(bank.runs)} runs, {_images_of(bank)})"
+
+# %% ../../nbs/08_bench/01_bank.ipynb #16b6afe8
+@dataclass(frozen=True)
+class Bank(_BankColumns):
+    "Cells, and everything that was measured of them."
+    @cached_property
+    def multiply_adds(self) -> np.ndarray:
+        "Size of every cell's network, without classes."
+        return np.array(_sizes_of(self))
+
+    @cached_property
+    def by_seed(self) -> np.ndarray:
+        "Test accuracy (seeds, cells) of every seed of the reference; NaN where a cell has no such run."
+        return np.array([self.column(self.reference, "accuracy", seed) for seed in _reference_seeds(self)])
+
+    @property
+    def agreement(self) -> float:
+        "Mean rank correlation of two seeds of the reference, over the cells that have all; NaN for one seed."
+        return _mean_agreement(self.by_seed)
+
+    @property
+    def ceiling(self) -> float:
+        "What a perfect score could expect: the root of the reference's reliability; NaN where seeds do not agree."
+        return math.sqrt(reliability(self.agreement, len(self.by_seed))) if self.agreement > 0 else math.nan
+
+    def ceiling_interval(
+        self,
+        draws:int=4000, # of cells with replacement
+    )->tuple[float, float]: # 95 %; 0 where the seeds of a draw do not agree
+        "How surely the ceiling is known from so few cells."
+        return _ceiling_interval(self.by_seed, draws)
+
+    def rows(self) -> list[dict[str, Any]]:
+        "Every run as a row that can be understood by itself: images, genotype, protocol, seed, versions and numbers."
+        return _whole_rows(self)
+
+    def __repr__(self) -> str: return _bank_line(self)
 
 # %% ../../nbs/08_bench/01_bank.ipynb #db3fb3c5
 def write_bank(

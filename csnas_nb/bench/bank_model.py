@@ -71,10 +71,16 @@ def fit_additive(
     explained = 1 - float((rest**2).sum() / (by_mean**2).sum())
     return Additive(float(mean - centre @ weights), dict(zip(names, map(float, weights))), penalty, explained, rest)
 
-# %% ../../nbs/08_bench/03_bank_model.ipynb #1df6ce31
+# %% ../../nbs/08_bench/03_bank_model.ipynb #9d0700c8
+def _belonging(world, what, genotype):
+    "A standard normal number that belongs to a cell."
+    drawn = hashlib.blake2b(f"{world} {what} {genotype.digest}".encode(), digest_size=8).digest()
+    return NormalDist().inv_cdf((int.from_bytes(drawn, "big") + 0.5) / 2**64)
+
+# %% ../../nbs/08_bench/03_bank_model.ipynb #7b390810
 @dataclass(frozen=True)
-class BankModel:
-    "A made-up world with the statistics of a bank: true accuracy and a score for any cell, in microseconds."
+class _TrueWorld:
+    "True accuracies of all cells, and what it takes to score them."
     name: str  # of bank, protocol, number and seed
     accuracy_of: Additive  # expected accuracy
     score_of: Additive  # expected score
@@ -83,24 +89,24 @@ class BankModel:
     correlation: float  # of the two rests, -1 to 1
     world: int = 0  # another number, other rests
 
-    def _normal(self, genotype, what):
-        "A standard normal number that belongs to a cell."
-        drawn = hashlib.blake2b(f"{self.world} {what} {genotype.digest}".encode(), digest_size=8).digest()
-        return NormalDist().inv_cdf((int.from_bytes(drawn, "big") + 0.5) / 2**64)
-
     def accuracy(
         self,
         genotype:Genotype, # canonical
     )->float: # without the luck of a seed
         "The true accuracy of a cell."
-        return self.accuracy_of(genotype) + self.spread * self._normal(genotype, "accuracy")
+        return self.accuracy_of(genotype) + self.spread * _belonging(self.world, "accuracy", genotype)
+
+# %% ../../nbs/08_bench/03_bank_model.ipynb #1df6ce31
+@dataclass(frozen=True)
+class BankModel(_TrueWorld):
+    "A made-up world with the statistics of a bank: true accuracy and a score for any cell, in microseconds."
 
     def score(
         self,
         genotype:Genotype, # canonical
     )->float: # low is good
         "What the score says of a cell: always the same."
-        shared, own = self._normal(genotype, "accuracy"), self._normal(genotype, f"score {self.name}")
+        shared, own = (_belonging(self.world, what, genotype) for what in ("accuracy", f"score {self.name}"))
         rest = self.correlation * shared + math.sqrt(1 - self.correlation**2) * own
         return self.score_of(genotype) + self.score_spread * rest
 

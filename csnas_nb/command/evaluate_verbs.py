@@ -31,9 +31,10 @@ from csnas_nb.evaluating.reports import (
 from ..networks.drawing import draw_cell, draw_genotype
 from ..networks.genotype import Genotype, as_genotype, to_json, to_text
 from ..networks.size import network_size
-from ..runs.evaluations import draw_evaluation, is_main_process, read_reports
+from ..runs.evaluations import draw_evaluation, read_reports
 from ..runs.run import RunFolder, cells_of, evaluate_for
 from ..searching.results import trial_table
+from ..support.devices import is_main_process
 from ..using.exports import export_onnx, export_program
 _log = logging.getLogger(__name__)
 

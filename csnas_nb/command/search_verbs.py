@@ -32,6 +32,7 @@ from ..searching.space import Encoding, SearchSpace
 from ..searching.stability import plot_stability, stability_table
 from ..searching.study import search
 from ..searching.trust import advise, check_table, check_to_dict
+from ..support.devices import is_main_process
 _log = logging.getLogger(__name__)
 
 # %% ../../nbs/09_command/03_search_verbs.ipynb #34b7aa16
@@ -283,7 +284,8 @@ def pretrain_verb(
     if data is not None: images = loaded(data, "train", seed, quiet, True, **given)
     else: assert run is not None; images = run.images                    # one of the two is there, see above
     path.parent.mkdir(parents=True, exist_ok=True)                       # before hours are spent
-    trained = pretrain(genotype, images, config, seed=seed, device=pick_device(device))
+    trained = pretrain(genotype, images, config, seed=seed, device=pick_device(device), folder=path.parent)
+    if not is_main_process(): return
     if not trained.score.finite: raise RuntimeError(f"{genotype.name}: training broke down, nothing is written")
     save_pretrained(trained, path)
     value, parameters = trained.score.value, trained.score.parameters

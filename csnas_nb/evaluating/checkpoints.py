@@ -26,6 +26,7 @@ from ..networks.genotype import Genotype, from_json
 from ..networks.network import Network, reductions
 from ..support.files import read_tensors, whole_file, write_tensors
 from ..support.questions import as_question, differences
+from ..support.resuming import optimiser_state, restore_optimiser
 _log = logging.getLogger(__name__)
 
 # %% ../../nbs/05_evaluating/05_checkpoints.ipynb #e2837e44
@@ -143,15 +144,13 @@ def write_checkpoint(
     identity:dict[str, Any], # what the run is, from `run_identity`
 )->None: # written whole or not at all
     "All that the next epoch needs."
-    names: dict[Tensor, str] = {parameter: name for name, parameter in training.network.named_parameters()}
-    momenta = {f"momentum.{names[p]}": state["momentum_buffer"] for p, state in training.optimiser.state.items()
-               if state.get("momentum_buffer") is not None}
-    weights = {f"network.{name}": value for name, value in weights_of(training.network).items()}
-    best = {f"best.{name}": value for name, value in progress.best_weights.items()}
+    parts = {"network": training.network.state_dict(), "best": progress.best_weights,
+             "optimiser": optimiser_state(training.optimiser, training.network)}
+    tensors = {f"{part}.{name}": value for part, named in parts.items() for name, value in named.items()}
     scaler, processes = training.accelerator.scaler, training.accelerator.num_processes
     header = {"identity": identity, "epochs": [asdict(e) for e in progress.epochs], "best": progress.best,
               "memory": progress.memory, "scaler": scaler.state_dict() if scaler else None, "processes": processes}
-    write_tensors(path, weights | momenta | best, header)
+    write_tensors(path, tensors, header)
 
 # %% ../../nbs/05_evaluating/05_checkpoints.ipynb #7442bc16
 def read_checkpoint(
@@ -164,9 +163,8 @@ def read_checkpoint(
     check_identity(header["identity"], identity, path)
     def part(prefix): return {name.removeprefix(prefix): v for name, v in tensors.items() if name.startswith(prefix)}
     training.network.load_state_dict(part("network."))
-    parameters = dict(training.network.named_parameters())
-    for name, value in part("momentum.").items():
-        training.optimiser.state[parameters[name]]["momentum_buffer"] = value.to(parameters[name].device)
+    of_old = {f"momentum_buffer.{name}": value for name, value in part("momentum.").items()}     # written by 0.1.0
+    restore_optimiser(training.optimiser, training.network, part("optimiser.") or of_old)
     then, now = header.get("processes", 1), training.accelerator.num_processes
     if then != now: _log.warning("%s: begun by %d processes, goes on with %d: the numbers will differ", path, then, now)
     if header["scaler"]:

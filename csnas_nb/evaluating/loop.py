@@ -7,7 +7,6 @@ __all__ = ['predict']
 
 # %% ../../nbs/05_evaluating/04_loop.ipynb #d7b5ca11
 import math
-import os
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, cast
@@ -28,38 +27,6 @@ from ..support.steps import StepConfig, TrainStep, run_steps
 
 # %% ../../nbs/05_evaluating/04_loop.ipynb #fe47846a
 if TYPE_CHECKING: from accelerate import Accelerator
-
-# %% ../../nbs/05_evaluating/04_loop.ipynb #8d6cc6bf
-def check_device(
-    device:str|torch.device, # where to train
-    precision:str, # of the numbers
-)->bool: # was this process started beside others, by `accelerate launch`? raises ValueError
-    "Is this precision to be had on this device?"
-    launched = int(os.environ.get("WORLD_SIZE", 1)) > 1
-    if precision not in ("no", "bf16", "fp16"):
-        raise ValueError(f"precision must be one of no, bf16, fp16, got {precision!r}")
-    if precision == "fp16" and torch.device(device).type == "cpu" and not launched:
-        raise ValueError("precision fp16 needs a GPU: use bf16 or no on a CPU")
-    return launched
-
-# %% ../../nbs/05_evaluating/04_loop.ipynb #e0dd0d00
-def make_accelerator(
-    device:str|torch.device="cpu", # where to train; under `accelerate launch` that decides
-    precision:str="no", # 'no': single precision; 'bf16', or 'fp16' on a GPU
-)->"Accelerator": # of this run
-    "Accelerate, set up for one run (Hugging Face)."
-    from accelerate import Accelerator, DataLoaderConfiguration, DistributedDataParallelKwargs
-    from accelerate.utils import GradientAccumulationPlugin
-    from accelerate.state import AcceleratorState
-    launched = check_device(device, precision)
-    AcceleratorState._reset_state(reset_partial_state=not launched)      # it would remember the last run
-    on_cpu = not torch.cuda.is_available() if launched else torch.device(device).type == "cpu"
-    if not launched: os.environ["ACCELERATE_TORCH_DEVICE"] = str(torch.device(device))
-    unused = DistributedDataParallelKwargs(find_unused_parameters=True)  # dead nodes get no gradient
-    try: return Accelerator(cpu=on_cpu, mixed_precision=precision, kwargs_handlers=[unused],
-                            dataloader_config=DataLoaderConfiguration(split_batches=True),
-                            gradient_accumulation_plugin=GradientAccumulationPlugin(num_steps=1))
-    finally: os.environ.pop("ACCELERATE_TORCH_DEVICE", None)
 
 # %% ../../nbs/05_evaluating/04_loop.ipynb #b272cf20
 @dataclass

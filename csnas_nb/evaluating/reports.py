@@ -36,24 +36,15 @@ from ..networks.size import Size, network_size
 from ..support.questions import question_key
 _log = logging.getLogger(__name__)
 
-# %% ../../nbs/05_evaluating/07_reports.ipynb #c71c656a
+# %% ../../nbs/05_evaluating/07_reports.ipynb #89a2205c
 @dataclass(frozen=True)
-class Report:
-    "What training with labels says of a cell."
+class _TestErrors:
+    "What the networks of one cell do on the test images, seed by seed."
     genotype: Genotype
     recipe: Recipe
     classes: tuple[str, ...]
     seeds: tuple[int, ...]
     measures: tuple[Measures, ...]  # on the test split, by seed
-    valid_errors: tuple[float, ...]  # of the weights kept, in 0..1, by seed; NaN where training broke down at once
-    epochs_done: tuple[int, ...]  # by seed; fewer than the recipe's where training broke down
-    size: Size  # parameters, and multiply-adds for one image
-    latency: Latency = field(compare=False)  # of an answer, on the machine that trained
-    memory: int = field(compare=False)  # bytes at the peak of training, see `peak_memory`
-    seconds: float = field(compare=False)  # of training, all runs together
-    sides: tuple[int, int]  # height and width of the images, in pixels
-    files: tuple[str, ...] = ()  # network.safetensors by seed, relative to the folder of the evaluation
-    steps: int = 0  # of the optimiser, planned for one training run, see `few_steps`; 0: not known
 
     @property
     def errors(self) -> tuple[float, ...]:
@@ -80,6 +71,20 @@ class Report:
         "(classes, classes): [true, predicted], test images of all seeds together."
         return np.sum([m.confusion for m in self.measures], axis=0)
 
+# %% ../../nbs/05_evaluating/07_reports.ipynb #c71c656a
+@dataclass(frozen=True)
+class Report(_TestErrors):
+    "What training with labels says of a cell."
+    valid_errors: tuple[float, ...]  # of the weights kept, in 0..1, by seed; NaN where training broke down at once
+    epochs_done: tuple[int, ...]  # by seed; fewer than the recipe's where training broke down
+    size: Size  # parameters, and multiply-adds for one image
+    latency: Latency = field(compare=False)  # of an answer, on the machine that trained
+    memory: int = field(compare=False)  # bytes at the peak of training, see `peak_memory`
+    seconds: float = field(compare=False)  # of training, all runs together
+    sides: tuple[int, int]  # height and width of the images, in pixels
+    files: tuple[str, ...] = ()  # network.safetensors by seed, relative to the folder of the evaluation
+    steps: int = 0  # of the optimiser, planned for one training run, see `few_steps`; 0: not known
+
     @property
     def broken(self) -> bool:
         "Did a training run break down before its last epoch?"
@@ -87,11 +92,9 @@ class Report:
 
     def mean(self, name: str) -> float:
         "Mean over the seeds of one of the measures, by its name."
-        values = (getattr(m, name) for m in self.measures)
-        return statistics.fmean(v.error if isinstance(v, Calibration) else v for v in values)
+        return statistics.fmean(_as_number(getattr(m, name)) for m in self.measures)
 
-    def __repr__(self) -> str:
-        return f"Report({self.genotype.name}, test error {format_error(self)}, {self.size.parameters:,} parameters)"
+    def __repr__(self) -> str: return _report_line(self)
 
 # %% ../../nbs/05_evaluating/07_reports.ipynb #f8e041da
 def format_error(
@@ -100,6 +103,11 @@ def format_error(
     "Test error in per cent, with its spread where there are several seeds."
     spread = "" if math.isnan(report.spread) else f" ± {100 * report.spread:.2f}"
     return f"{100 * report.error:.2f} %{spread}{' (broke down)' if report.broken else ''}"
+
+def _report_line(report):
+    return f"Report({report.genotype.name}, test error {format_error(report)}, {report.size.parameters:,} parameters)"
+
+def _as_number(value): return value.error if isinstance(value, Calibration) else value
 
 # %% ../../nbs/05_evaluating/07_reports.ipynb #5393acd1
 def report_to_dict(
@@ -235,11 +243,8 @@ def as_table(
     return "\n".join([lines[0], "-" * len(lines[0]), *lines[1:]])
 
 # %% ../../nbs/05_evaluating/07_reports.ipynb #331d8b44
-def entries(
-    row:Compared, # one cell
-    k:int, # of the top-k error; 1: leave it out
-)->tuple[list[str], list[str]]: # errors: score to calibration; costs: parameters to training time
-    "What the two tables say of a cell."
+def _entries(row: Compared, k: int) -> tuple[list[str], list[str]]:
+    "What the two tables say of a cell: errors, without the top-k error where k is 1; costs."
     report, (low, high) = row.report, (100 * min(1.0, max(0.0, x)) for x in row.report.interval)
     balanced, top = (f"{100 * report.mean(name):.2f} %" for name in ("balanced_error", "top_k_error"))
     return (["" if row.score is None else f"{row.score:.4f}", format_error(report), f"{low:.2f} to {high:.2f}",
@@ -256,7 +261,7 @@ def comparison_table(
     heads = {"score": 7, "test error": 15, "95 % interval": 15, "balanced": 9, f"top-{k}": 8, "calibration": 11}
     if k == 1: del heads["top-1"]
     costs = {"parameters": 11, "multiply-adds": 14, "ms alone": 9, "images/s": 9, "process MB": 10, "seconds": 8}
-    tables = (as_table(["cell", *names], [[row.name, *entries(row, k)[part]] for row in rows], list(names.values()))
+    tables = (as_table(["cell", *names], [[row.name, *_entries(row, k)[part]] for row in rows], list(names.values()))
               for part, names in enumerate((heads, costs)))
     return "\n\n".join(tables)
 
@@ -276,11 +281,8 @@ def difference_table(
     return "\n".join(lines)
 
 # %% ../../nbs/05_evaluating/07_reports.ipynb #a067120c
-def draw_errors(
-    axis:Axes, # to draw on
-    rows:Sequence[Compared], # a colour each
-)->None: # one dot, one interval and one dash a seed for each row
-    "Test errors against multiply-adds."
+def _draw_errors(axis: Axes, rows: Sequence[Compared]) -> None:
+    "Test errors against multiply-adds: one dot, one interval and one dash a seed for each row."
     from matplotlib.ticker import EngFormatter, NullFormatter
     costs = [row.report.size.multiply_adds for row in rows]
     for k, (cost, report) in enumerate(zip(costs, (row.report for row in rows))):
@@ -293,11 +295,8 @@ def draw_errors(
     axis.set(xlabel="multiply-adds an image", ylabel="test error, %")
 
 # %% ../../nbs/05_evaluating/07_reports.ipynb #1736186d
-def draw_classes(
-    axis:Axes, # to draw on
-    rows:Sequence[Compared], # a colour each, the same classes everywhere
-)->None: # a line for each row, with a legend
-    "The share of each class that is found."
+def _draw_classes(axis: Axes, rows: Sequence[Compared]) -> None:
+    "The share of each class that is found: a line for each row, with a legend."
     classes = rows[0].report.classes
     few = len(classes) <= 30
     for k, row in enumerate(rows):
@@ -315,7 +314,7 @@ def plot_comparison(
     if any(row.report.classes != rows[0].report.classes for row in rows):
         raise ValueError("the figure compares cells on the same classes, these reports have different ones")
     figure, (left, right) = plt.subplots(1, 2, figsize=(10, 3.4), layout="constrained", width_ratios=(1, 1.5))
-    draw_errors(left, rows); draw_classes(right, rows)
+    _draw_errors(left, rows); _draw_classes(right, rows)
     plt.close(figure)
     return figure
 

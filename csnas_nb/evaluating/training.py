@@ -10,6 +10,7 @@ import logging
 import math
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,15 +23,15 @@ from csnas_nb.evaluating.checkpoints import (
     CHECKPOINT, LOG, NETWORK, Classifier, Epoch, Progress, Trained, labelled_network, load_trained, read_checkpoint,
     run_identity, save_trained, weights_of, write_checkpoint, write_log,
 )
-from csnas_nb.evaluating.loop import (
-    Training, labelled_epoch, make_accelerator, measure_averages, predict_all, prepare_training,
-)
+from .loop import Training, labelled_epoch, measure_averages, predict_all, prepare_training
 from .measures import balanced_error, confusion_matrix, error_rate
 from .recipes import RECIPES, LabelledImages, Recipe
 from ..networks.genotype import Genotype
 from ..networks.network import Network
+from ..support.devices import make_accelerator
 from ..support.files import only_one
 from ..support.machine import peak_memory
+from ..support.resuming import run_epochs
 from ..support.seeds import derived_seed, seeded
 _log = logging.getLogger(__name__)
 
@@ -107,7 +108,43 @@ class training_bar:
         self.seen = time.monotonic()
 
 # %% ../../nbs/05_evaluating/06_training.ipynb #a5d7e111
-def run_epochs(
+@dataclass
+class LabelledRun:
+    "The epochs of a training with labels (see `run_epochs`)."
+    training: Training
+    state: Progress  # so far
+    seed: int  # of what each epoch draws
+    folder: Path | None  # for checkpoint and log
+    identity: dict[str, Any]  # of the run
+    on_epoch: Callable[[int, Epoch], None] | None = None
+    on_step: Callable[[int, Tensor], None] | None = None  # for the bar
+
+    def __post_init__(self): self.peak = peak_memory(self.training.accelerator.device)
+    @property
+    def left(self) -> int: return self.training.recipe.epochs - len(self.state.epochs)
+    def epoch(self) -> bool: return _next_epoch(self)
+    def tell(self) -> None:
+        if self.on_epoch: self.on_epoch(len(self.state.epochs) - 1, self.state.epochs[-1])
+    def keep(self) -> None:
+        if self.folder is None or not self.training.accelerator.is_main_process: return
+        write_log(self.folder / LOG, self.state.epochs)
+        write_checkpoint(self.folder / CHECKPOINT, self.training, self.state, self.identity)
+
+# %% ../../nbs/05_evaluating/06_training.ipynb #ab66f7e9
+def _next_epoch(run):
+    "One epoch more; False where training broke down."
+    number = len(run.state.epochs)
+    with seeded(derived_seed(run.seed, number, run.training.accelerator.process_index, bits=63)):
+        epoch = one_epoch(run.training, number, run.on_step)
+    if epoch is None:
+        _log.warning("%s: training broke down in epoch %d", run.training.network.genotype.name, number)
+        return False
+    remember(run.state, epoch, run.training)
+    run.state.memory = max(run.state.memory, run.peak())
+    return True
+
+# %% ../../nbs/05_evaluating/06_training.ipynb #bfce759f
+def train_epochs(
     training:Training, # from `prepare_training`
     seed:int, # of what each epoch draws
     folder:Path|None, # for checkpoint and log
@@ -116,21 +153,12 @@ def run_epochs(
     progress:bool=False, # show a bar?
 )->Progress: # at the end
     "All epochs that are still to come."
-    accelerator, recipe, name = training.accelerator, training.recipe, training.network.genotype.name
-    path, peak = folder and folder / CHECKPOINT, peak_memory(accelerator.device)
-    state = Progress([], -1, weights_of(training.network))
-    if path and path.is_file(): state = read_checkpoint(path, training, identity)
-    if folder and accelerator.is_main_process: folder.mkdir(parents=True, exist_ok=True)
+    state, name = Progress([], -1, weights_of(training.network)), training.network.genotype.name
+    if folder:
+        if (folder / CHECKPOINT).is_file(): state = read_checkpoint(folder / CHECKPOINT, training, identity)
+        if training.accelerator.is_main_process: folder.mkdir(parents=True, exist_ok=True)
     with training_bar(training, state, f"{name} seed {seed}", progress) as on_step:
-        for number in range(len(state.epochs), recipe.epochs):
-            draws = derived_seed(seed, number, accelerator.process_index, bits=63)
-            with seeded(draws): epoch = one_epoch(training, number, on_step)
-            if epoch is None: _log.warning("%s: training broke down in epoch %d", name, number); break
-            remember(state, epoch, training)
-            state.memory = max(state.memory, peak())
-            if folder and accelerator.is_main_process:
-                write_log(folder / LOG, state.epochs); write_checkpoint(folder / CHECKPOINT, training, state, identity)
-            if on_epoch: on_epoch(number, epoch)
+        run_epochs(LabelledRun(training, state, seed, folder, identity, on_epoch, on_step))
     return state
 
 # %% ../../nbs/05_evaluating/06_training.ipynb #73b9c5be
@@ -192,4 +220,4 @@ def train(
         if place and accelerator.num_processes == 1 and (place / NETWORK).is_file():         # finished meanwhile
             return load_trained(place / NETWORK, device, identity)
         training = prepare_training(network, here, there, recipe, seed, accelerator, workers)
-        return finish(training, run_epochs(training, seed, place, identity, on_epoch, progress), place, identity)
+        return finish(training, train_epochs(training, seed, place, identity, on_epoch, progress), place, identity)

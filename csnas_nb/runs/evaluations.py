@@ -29,6 +29,7 @@ from ..images.disk import open_splits
 from ..images.image_set import ImageSet, Splits
 from ..images.sources import load_splits
 from ..networks.genotype import Genotype, to_json
+from ..support.devices import is_main_process
 from ..support.files import write_whole
 from ..support.machine import versions
 from ..support.questions import as_question
@@ -116,11 +117,6 @@ def draw_evaluation(
         figures["activation_maps"] = plot_activation_maps(load_classifier(folder / first.files[0], device), images)
     for name, figure in figures.items(): figure.savefig(folder / f"{name}.png", dpi=150)
     class_table(first.confusion, first.classes).to_csv(folder / "classes.csv")
-
-# %% ../../nbs/07_runs/01_evaluations.ipynb #6228ea0d
-def is_main_process()->bool: # True where there is only one
-    "Is this the process that prints and writes?"
-    return int(os.environ.get("RANK", 0)) == 0
 
 # %% ../../nbs/07_runs/01_evaluations.ipynb #51c5b2a7
 def evaluate_cells(

@@ -8,7 +8,7 @@ __all__ = ['PretextModel']
 # %% ../../nbs/03_scoring/05_pretraining.ipynb #3713fb40
 import math
 from collections.abc import Callable, Iterator
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import torch
 import torch.nn.functional as F
@@ -20,8 +20,12 @@ from .config import ScoreConfig
 from .losses import MemoryBank, nce_loss, negative_mask, ntxent_loss, pirl_loss
 from .pretexts import TASKS, ask
 from .views import Jigsaw, check_jigsaw, make_views
+from ..support.devices import gather_rows, own_rows
 from ..support.machine import evaluating
 from ..support.steps import StepConfig, TrainStep, run_steps
+
+# %% ../../nbs/03_scoring/05_pretraining.ipynb #c12a2812
+if TYPE_CHECKING: from accelerate import Accelerator
 
 # %% ../../nbs/03_scoring/05_pretraining.ipynb #3925abc2
 class PretextModel(nn.Module):
@@ -172,20 +176,24 @@ def pretext_loss(
     pictures:Tensor, # (n, V, 3, h, w), normalised: what the task shows
     answers:Tensor, # (n, V): what it asks for
     config:ScoreConfig, # task, loss, temperature, balance, K
+    accelerator:"Accelerator|None"=None, # of several processes, each with its share of the batch
 )->tuple[Tensor, Tensor|None]: # the mean loss, with its graph; where there is a bank f(I) (B, D)
     "Loss of one batch (paper; with a question, its cross-entropy is added: CSI)."
     if model.answer is not None:
         features = model.network(pictures.flatten(0, 1))
         loss = F.cross_entropy(model.answer(features), answers.flatten())
         if model.f is None: return loss, None
-        return loss + _agreement(*model.f(features).unflatten(0, answers.shape).unbind(1), config), None
+        pair = model.f(features).unflatten(0, answers.shape).unbind(1)
+        return loss + _agreement(*pair, config, accelerator), None
     first, second = model(image, pictures)
-    if bank is None: return _agreement(first, second, config), None
+    if bank is None: return _agreement(first, second, config, accelerator), None
     form = NCE_FORMS[config.loss]
     return two_term_loss(first, second, indices, bank, config.k, config.temperature, config.balance, form).mean(), first
 
-def _agreement(first, second, config):
+# %% ../../nbs/03_scoring/05_pretraining.ipynb #6ead9ef4
+def _agreement(first, second, config, accelerator):
     "Mean NT-Xent, in single precision also where the network is not: cosines over a small τ do not bear 8 bits."
+    first, second = (gather_rows(part, accelerator) for part in (first, second))
     with torch.autocast(first.device.type, enabled=False):
         return ntxent_loss(first.float(), second.float(), config.temperature).mean()
 
@@ -216,10 +224,20 @@ def make_pretext_step(
     bank:MemoryBank|None, # filled; None with NT-Xent and where nothing is compared
     optimiser:torch.optim.Optimizer, # of the model
     config:ScoreConfig, # task, loss, precision
+    accelerator:"Accelerator|None"=None, # of several processes that train together
 )->TrainStep: # takes what `batches_with_views` yields; gives the loss, and with a bank f(I) (B, D)
     "One step of training on the pretext task; on a GPU, without a bank, recorded as one graph."
-    def loss_of(*batch): return tuple(value for value in pretext_loss(model, bank, *batch, config) if value is not None)
-    return TrainStep(loss_of, model, optimiser, StepConfig(config.precision, "never" if bank is not None else "auto"))
+    def loss_of(*batch):
+        found = pretext_loss(model, bank, *batch, config, accelerator)
+        return tuple(value for value in found if value is not None)
+    shared = loss_of if accelerator is None else accelerator.prepare(_Loss(model, loss_of))
+    return TrainStep(shared, model, optimiser, StepConfig(config.precision, "never" if bank is not None else "auto"),
+                     accelerator)
+
+class _Loss(nn.Module):
+    "The loss of a batch as a module, which Accelerate wraps to average gradients over processes."
+    def __init__(self, model, loss_of): super().__init__(); self.model, self.loss_of = model, loss_of
+    def forward(self, *batch): return self.loss_of(*batch)
 
 # %% ../../nbs/03_scoring/05_pretraining.ipynb #1cbab826
 def pretext_epoch(
@@ -232,14 +250,15 @@ def pretext_epoch(
     config:ScoreConfig, # batch size and number of steps
 )->float: # mean loss an instance, each batch as it was seen
     "One of the equal parts of the training (paper: one pass over the images)."
-    steps, size = config.steps(len(images)), config.batch_size // config.copies
+    steps, size, accelerator = config.steps(len(images)), config.batch_size // config.copies, step.accelerator
     def seen(batch, outputs):
         loss, *embeddings = outputs
         scheduler.step()
-        if bank is not None: bank.update(batch[0], *embeddings)
+        if bank is not None: bank.update(*(gather_rows(part, accelerator) for part in (batch[0], *embeddings)))
         return loss
     batches = batches_with_views(pretext, images, deck.deal(steps, size), size)
-    return run_steps(step, batches, seen).item() / steps
+    total = run_steps(step, (tuple(own_rows(part, accelerator) for part in batch) for batch in batches), seen)
+    return (total if accelerator is None else accelerator.reduce(total, "mean")).item() / steps
 
 # %% ../../nbs/03_scoring/05_pretraining.ipynb #0f57f1bd
 CALIBRATION_MOST = 512

@@ -8,11 +8,13 @@ __all__ = ['Examination', 'Score', 'Pretrained', 'Scorer', 'label_free_score', '
 
 # %% ../../nbs/03_scoring/06_scorer.ipynb #8d853819
 import json
+import logging
 import math
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
@@ -28,9 +30,17 @@ from csnas_nb.scoring.pretraining import (
     Deck, PretextModel, calibrate, check_fit, embed_all, fill_bank, held_out_count, make_pretext, make_pretext_model,
     make_pretext_optimiser, make_pretext_step, pair_of, pretext_epoch,
 )
+from ..support.checks import require
+from ..support.devices import is_launched, is_main_process, make_accelerator
 from ..support.files import read_tensors, write_tensors
-from ..support.machine import peak_memory
+from ..support.machine import peak_memory, versions
+from ..support.questions import as_question, question_key
+from ..support.resuming import optimiser_state, random_state, restore_optimiser, restore_random_state, run_epochs
 from ..support.seeds import seeded
+_log = logging.getLogger(__name__)
+
+# %% ../../nbs/03_scoring/06_scorer.ipynb #3f2c8311
+if TYPE_CHECKING: from accelerate import Accelerator
 
 # %% ../../nbs/03_scoring/06_scorer.ipynb #71c8a21c
 PROBE = 256
@@ -132,6 +142,36 @@ class Pretrained:
     score: Score
     config: ScoreConfig = field(default=QUICK)
 
+# %% ../../nbs/03_scoring/06_scorer.ipynb #c8e96a15
+class Unfinished:
+    "The files in which trainings without labels wait to go on."
+    def __init__(
+        self,
+        folder:Path, # made when the first is written
+        images:ImageSet, # trained on
+        config:ScoreConfig, # of the score
+        seed:int, # of weights, order, views, negatives and what is held out
+    ):
+        shown = [images.fingerprint, images.mean, images.std, images.mirror]
+        self.folder, self.question = folder, {"config": config, "seed": seed, "images": shown, "versions": versions()}
+
+    def path(self, genotype: Genotype) -> Path:
+        "The file of one cell; it need not be there."
+        key = question_key(as_question(genotype=genotype, **self.question), 16)
+        return self.folder / f"unfinished-{key}.safetensors"
+
+def _shared_device(accelerator, config):
+    "The device of this process; ValueError where the processes cannot share a batch out."
+    count = accelerator.num_processes
+    require(config.batch_size % count == 0, "batch_size", f"a multiple of the {count} processes", config.batch_size)
+    return accelerator.device
+
+def clear_unfinished(
+    folder:Path|str, # where they lie
+)->None:
+    "Removes the states of all trainings that wait to go on, also those of other settings."
+    for path in Path(folder).glob("unfinished-*.safetensors"): path.unlink(missing_ok=True)
+
 # %% ../../nbs/03_scoring/06_scorer.ipynb #59303971
 class Scorer:
     "Scores cells, all on the same images: what does not depend on the cell is made once."
@@ -141,10 +181,14 @@ class Scorer:
         config:ScoreConfig=QUICK, # network, training, loss, response
         seed:int=0, # of weights, order, views, negatives and what is held out, at least 0
         device:str|torch.device="cpu", # where the images rest and networks are trained
+        folder:Path|str|None=None, # where a training that is stopped leaves its state, to go on from; None: nowhere
+        accelerator:"Accelerator|None"=None, # of several processes that train each network together
     ):
         check_fit(config, images)
         if seed < 0: raise ValueError(f"seed must be at least 0, got {seed}")
-        self.config, self.seed, self.device = config, seed, device
+        self.config, self.seed, self.accelerator = config, seed, accelerator
+        self.device = device = device if accelerator is None else _shared_device(accelerator, config)
+        self.unfinished = None if folder is None else Unfinished(Path(folder), images, config, seed)
         self.train, probed = split_probe(to_device(unlabelled(images), device), config, seed)
         self.pretext = make_pretext(self.train, config)
         self.probe = make_probe(probed, self.pretext, seed)
@@ -157,6 +201,10 @@ class Scorer:
         "A network of a cell, trained on the pretext task; same machine, same numbers, on the CPU bit for bit."
         return _train(self, genotype, on_epoch)
 
+    def forget(self, genotype: Genotype) -> None:
+        "Removes the state of a training that was stopped and shall not go on."
+        if self.unfinished: self.unfinished.path(genotype).unlink(missing_ok=True)
+
     def untrained(self, genotype: Genotype) -> Examination:
         "What a network is like before it has learned anything."
         network = Network(genotype, self.config.channels, self.config.layers, seed=self.seed)
@@ -164,39 +212,8 @@ class Scorer:
         return examine(model, self.probe, self.config)
 
 # %% ../../nbs/03_scoring/06_scorer.ipynb #9153cee6
-def _train(scorer, genotype, on_epoch):
-    "`Scorer.pretrain`: builds the model, fills the bank, trains, examines; leaves the caller's random state as it was."
-    start, peak, config, train = time.perf_counter(), peak_memory(scorer.device), scorer.config, scorer.train
-    network = Network(genotype, config.channels, config.layers, seed=scorer.seed)
-    with seeded(scorer.seed):
-        model, bank = make_pretext_model(network, config).to(scorer.device).train(), None
-        if config.head_views:
-            bank = MemoryBank(len(train), config.width, config.bank_weight).to(scorer.device)
-            fill_bank(model, bank, train, config.batch_size)
-        losses, responses, report = _epochs(scorer, model, bank, on_epoch)
-        calibrate(network, lambda part: normalise(train.images[part], train), len(train), config.batch_size)
-    finite, parameters = math.isfinite(losses[-1]), sum(p.numel() for p in network.parameters())
-    score = Score(tuple(losses), tuple(responses if finite else [*responses, math.nan]), time.perf_counter() - start,
-                  parameters, report if finite else None, peak())
-    return Pretrained(model, bank, score, config)
-
-# %% ../../nbs/03_scoring/06_scorer.ipynb #2ecfb80c
 RANK_WEIGHT = 0.1
 "How much the logarithm of the effective rank counts beside the training loss, in `loss_and_rank`."
-
-def _epochs(scorer, model, bank, on_epoch):
-    "Losses and responses by epoch, and the last examination."
-    config, train, losses, responses, report = scorer.config, scorer.train, [], [], None
-    optimiser, scheduler = make_pretext_optimiser(model, config, config.epochs * config.steps(len(train)))
-    step, deck = make_pretext_step(model, bank, optimiser, config), Deck(len(train), train.images.device)
-    for epoch in range(config.epochs):
-        losses.append(pretext_epoch(step, bank, scorer.pretext, train, deck, scheduler, config))
-        if not math.isfinite(losses[-1]): break
-        if config.response != "training_loss" or epoch == config.epochs - 1:
-            report = examine(model, scorer.probe, config)
-        responses.append(_response(config, losses[-1], report))
-        if on_epoch: on_epoch(epoch, responses[-1])
-    return losses, responses, report
 
 def _response(config, loss, report):
     "The number that the search is told, after one epoch."
@@ -204,6 +221,114 @@ def _response(config, loss, report):
     if config.response == "effective_rank": return -report.effective_rank
     if config.response == "loss_and_rank": return loss - RANK_WEIGHT * math.log(report.effective_rank)
     return report.loss if config.response == "held_out_loss" else report.error
+
+# %% ../../nbs/03_scoring/06_scorer.ipynb #2ecfb80c
+@dataclass
+class PretextRun:
+    "The training of one cell without labels, epoch by epoch (see `run_epochs`)."
+    scorer: "Scorer"  # images, settings, probe
+    model: PretextModel
+    bank: MemoryBank | None  # filled; None with NT-Xent
+    optimiser: torch.optim.Optimizer
+    scheduler: torch.optim.lr_scheduler.LRScheduler
+    deck: Deck
+    path: Path | None  # of the file to go on from
+    on_epoch: Callable[[int, float], None] | None
+    losses: list[float] = field(default_factory=list)
+    responses: list[float] = field(default_factory=list)
+    report: Examination | None = None  # the last
+    memory: int = 0  # bytes at the peak, in earlier processes
+    start: float = field(default_factory=time.perf_counter)  # later, by the time that earlier processes took
+
+    def __post_init__(self):
+        self.step = make_pretext_step(self.model, self.bank, self.optimiser, self.scorer.config, self.scorer.accelerator)
+        self.peak = peak_memory(self.scorer.device)
+    @property
+    def left(self) -> int: return self.scorer.config.epochs - len(self.losses)
+    def epoch(self) -> bool: return _one_epoch(self)
+    def keep(self) -> None: _keep(self)
+    def tell(self) -> None: _tell(self, len(self.losses) - 1)
+
+# %% ../../nbs/03_scoring/06_scorer.ipynb #22e2a3a8
+def _one_epoch(run):
+    "Trains, and examines where the response needs it or where it was the last; False where training broke down."
+    scorer, config = run.scorer, run.scorer.config
+    run.losses.append(pretext_epoch(run.step, run.bank, scorer.pretext, scorer.train, run.deck, run.scheduler, config))
+    if not math.isfinite(run.losses[-1]): return False
+    if config.response != "training_loss" or not run.left: run.report = examine(run.model, scorer.probe, config)
+    run.responses.append(_response(config, run.losses[-1], run.report))
+    return True
+
+def _tell(run, epoch):
+    "Tells the response of an epoch."
+    if run.on_epoch: run.on_epoch(epoch, run.responses[epoch])
+
+def _begin(scorer, genotype, on_epoch):
+    "A new training; draws from the global generator, in the same order for every cell."
+    config, images = scorer.config, scorer.train
+    network = Network(genotype, config.channels, config.layers, seed=scorer.seed)
+    model = make_pretext_model(network, config).to(scorer.device).train()
+    bank = MemoryBank(len(images), config.width, config.bank_weight).to(scorer.device) if config.head_views else None
+    optimiser, scheduler = make_pretext_optimiser(model, config, config.epochs * config.steps(len(images)))
+    deck, path = Deck(len(images), images.images.device), scorer.unfinished and scorer.unfinished.path(genotype)
+    return PretextRun(scorer, model, bank, optimiser, scheduler, deck, path, on_epoch)
+
+# %% ../../nbs/03_scoring/06_scorer.ipynb #cde5b99f
+KEEP_AFTER = 10.0
+"Seconds of a training that may be lost."
+
+def _parts(run):
+    "The state of a training as tensors."
+    parts = {"model": run.model.state_dict(), "bank": run.bank.state_dict() if run.bank is not None else {},
+             "optimiser": optimiser_state(run.optimiser, run.model), "random": random_state(run.scorer.device),
+             "deck": {"rest": run.deck.rest}}
+    return {f"{part}/{name}": value for part, named in parts.items() for name, value in named.items()}
+
+def _keep(run):
+    "Writes down all that the next epoch needs, if it is wanted; of several processes the main one does it."
+    if run.path is None or not is_main_process(): return
+    run.path.parent.mkdir(parents=True, exist_ok=True)
+    header = {"losses": run.losses, "responses": run.responses, "scheduler": run.scheduler.state_dict(),
+              "seconds": time.perf_counter() - run.start, "memory": max(run.memory, run.peak())}
+    try: write_tensors(run.path, _parts(run), header)
+    except OSError as error: _log.warning("%s: the training so far is not kept: %s", run.path, error)
+
+# %% ../../nbs/03_scoring/06_scorer.ipynb #fee9a9c5
+def _go_on(run):
+    "Puts a training where it was."
+    header, tensors = read_tensors(run.path, ("losses", "responses", "scheduler", "seconds", "memory"))
+    def part(name): return {k.removeprefix(f"{name}/"): v for k, v in tensors.items() if k.startswith(f"{name}/")}
+    run.model.load_state_dict(part("model"))
+    if run.bank is not None: run.bank.load_state_dict(part("bank"))
+    restore_optimiser(run.optimiser, run.model, part("optimiser"))
+    run.scheduler.load_state_dict(header["scheduler"])
+    for group, rate in zip(run.optimiser.param_groups, run.scheduler.get_last_lr()): group["lr"] = rate
+    run.deck.rest = part("deck")["rest"].to(run.deck.rest.device)
+    run.losses, run.responses, run.memory = header["losses"], header["responses"], header["memory"]
+    run.start -= header["seconds"]
+    if not run.left: run.report = examine(run.model, run.scorer.probe, run.scorer.config)
+    restore_random_state(part("random"), run.scorer.device)
+    for epoch in range(len(run.losses)): _tell(run, epoch)
+
+# %% ../../nbs/03_scoring/06_scorer.ipynb #fafeb8a4
+def _train(scorer, genotype, on_epoch):
+    "`Scorer.pretrain`: begins or goes on, trains, examines; leaves the caller's random state as it was."
+    config, images = scorer.config, scorer.train
+    with seeded(scorer.seed):
+        run = _begin(scorer, genotype, on_epoch)
+        if run.path and run.path.is_file(): _go_on(run)
+        elif run.bank is not None: fill_bank(run.model, run.bank, images, config.batch_size)
+        run_epochs(run, KEEP_AFTER)
+        network, batch = run.model.network, lambda part: normalise(images.images[part], images)
+        calibrate(network, batch, len(images), config.batch_size)
+    finite = math.isfinite(run.losses[-1])
+    responses = run.responses if finite else [*run.responses, math.nan]
+    score = Score(tuple(run.losses), tuple(responses), time.perf_counter() - run.start,
+                  sum(p.numel() for p in network.parameters()), run.report if finite else None,
+                  max(run.memory, run.peak()))
+    if scorer.accelerator: scorer.accelerator.wait_for_everyone()
+    if is_main_process(): scorer.forget(genotype)
+    return Pretrained(run.model, run.bank, score, config)
 
 # %% ../../nbs/03_scoring/06_scorer.ipynb #738d5503
 def label_free_score(
@@ -213,10 +338,11 @@ def label_free_score(
     *,
     seed:int=0, # of weights, order, views, negatives and what is held out, at least 0
     device:str|torch.device="cpu", # where to train
+    folder:Path|str|None=None, # where a training that is stopped leaves its state, to go on from; None: nowhere
     on_epoch:Callable[[int, float], None]|None=None, # gets epoch (from 0) and response after each, may raise to stop
 )->Score: # same seed, same machine: same numbers, on the CPU bit for bit
     "The label-free score of a cell: its response after a short training on a pretext task, lower is better (paper)."
-    return Scorer(images, config, seed, device)(genotype, on_epoch)
+    return Scorer(images, config, seed, device, folder)(genotype, on_epoch)
 
 def pretrain(
     genotype:Genotype, # built exactly as written
@@ -224,11 +350,13 @@ def pretrain(
     config:ScoreConfig=QUICK, # network, training, loss, response
     *,
     seed:int=0, # of weights, order, views, negatives and what is held out, at least 0
-    device:str|torch.device="cpu", # where to train
+    device:str|torch.device="cpu", # where to train; `accelerate launch` decides by itself
+    folder:Path|str|None=None, # where a training that is stopped leaves its state, to go on from; None: nowhere
     on_epoch:Callable[[int, float], None]|None=None, # gets epoch (from 0) and response after each, may raise to stop
 )->Pretrained: # same numbers likewise; the caller's random state is left as it was
-    "A small network of a cell, trained on its pretext task (paper)."
-    return Scorer(images, config, seed, device).pretrain(genotype, on_epoch)
+    "A small network of a cell, trained on its pretext task, by all processes that were launched (paper)."
+    accelerator = make_accelerator(device) if is_launched() else None
+    return Scorer(images, config, seed, device, folder, accelerator).pretrain(genotype, on_epoch)
 
 # %% ../../nbs/03_scoring/06_scorer.ipynb #b0db04e7
 def untrained(

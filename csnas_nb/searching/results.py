@@ -27,17 +27,10 @@ def _unbeaten(complete):
     lowest = accumulate((t.values[0] for t in ordered), min, initial=math.inf)
     return [t for t, before in zip(ordered, lowest) if t.values[0] < before]
 
-def _in_one_line(result):
-    "A search and its outcome, as text."
-    if not result.complete: return f"SearchResult({len(result.trials)} trials, none with a finite score)"
-    proposer = "NSGA-II" if any(t.user_attrs["proposed_by"] == "nsga2" for t in result.trials) else "TPE"
-    told = f"{len(result.trials)} trials, {result.proposals} proposed by {proposer}"
-    return f"SearchResult({result.genotype.name}, score {result.score:.4f}, {told})"
-
-# %% ../../nbs/04_searching/05_results.ipynb #c213e2fc
+# %% ../../nbs/04_searching/05_results.ipynb #0971ebad
 @dataclass(frozen=True)
-class SearchResult:
-    "A finished or continued search: what it found, and every trial on the way."
+class _CountedTrials:
+    "The trials of a search, counted."
     study: optuna.Study  # Optuna's own object, for its plots and dashboard
 
     @property
@@ -51,11 +44,38 @@ class SearchResult:
         return [t for t in self.trials if t.state == TrialState.COMPLETE and "repeat_of" not in t.user_attrs]
 
     @property
+    def proposals(self) -> int:
+        "How many trials the sampler proposed from what it had learned."
+        return sum(t.user_attrs["proposed_by"] in ("tpe", "nsga2") for t in self.trials)
+
+    @property
+    def over_limit(self) -> int:
+        "How many cells were refused for their size."
+        return sum(not is_feasible(t) for t in finished_trials(self.study))
+
+# %% ../../nbs/04_searching/05_results.ipynb #88b2b338
+def _lowest(result):
+    "The trial with the lowest score; RuntimeError where there is none."
+    if not result.complete:
+        raise RuntimeError(f"none of the {len(result.trials)} trials of this search has a finite score")
+    return min(result.complete, key=lambda t: t.values[0])
+
+def _in_one_line(result):
+    "A search and its outcome, as text."
+    if not result.complete: return f"SearchResult({len(result.trials)} trials, none with a finite score)"
+    proposer = "NSGA-II" if any(t.user_attrs["proposed_by"] == "nsga2" for t in result.trials) else "TPE"
+    told = f"{len(result.trials)} trials, {result.proposals} proposed by {proposer}"
+    return f"SearchResult({result.genotype.name}, score {result.score:.4f}, {told})"
+
+# %% ../../nbs/04_searching/05_results.ipynb #c213e2fc
+@dataclass(frozen=True)
+class SearchResult(_CountedTrials):
+    "A finished or continued search: what it found, and every trial on the way."
+
+    @property
     def best(self) -> FrozenTrial:
         "The trial with the lowest score, the first of equals."
-        if not self.complete:
-            raise RuntimeError(f"none of the {len(self.trials)} trials of this search has a finite score")
-        return min(self.complete, key=lambda t: t.values[0])
+        return _lowest(self)
 
     @property
     def genotype(self) -> Genotype:
@@ -68,23 +88,11 @@ class SearchResult:
         return self.best.values[0]
 
     @property
-    def proposals(self) -> int:
-        "How many trials the sampler proposed from what it had learned."
-        return sum(t.user_attrs["proposed_by"] in ("tpe", "nsga2") for t in self.trials)
-
-    @property
-    def over_limit(self) -> int:
-        "How many cells were refused for their size."
-        return sum(not is_feasible(t) for t in finished_trials(self.study))
-
-    @property
     def front(self) -> list[FrozenTrial]:
         "The trials that no other beats in score and in multiply-adds, smallest first; empty where sizes are not known."
         return _unbeaten(self.complete)
 
-    def __repr__(self) -> str:
-        "The outcome in one line."
-        return _in_one_line(self)
+    def __repr__(self) -> str: return _in_one_line(self)
 
 # %% ../../nbs/04_searching/05_results.ipynb #9b9ea7cc
 def trial_genotype(

@@ -27,17 +27,10 @@ from .study import as_of_now
 from ..support.files import write_whole
 from ..support.questions import as_question, differences
 
-# %% ../../nbs/04_searching/07_stability.ipynb #978820ed
-def _mean_correlation(ranks):
-    "Mean of Spearman's correlation over all pairs of columns."
-    upper = np.triu_indices(ranks.shape[1], 1)
-    if not len(upper[0]) or len(ranks) < 2: return math.nan
-    return float(ranks.corr(method="spearman").to_numpy()[upper].mean())
-
-# %% ../../nbs/04_searching/07_stability.ipynb #bcbec906
+# %% ../../nbs/04_searching/07_stability.ipynb #46b6258d
 @dataclass(frozen=True)
-class Stability:
-    "The best cells of a search, scored again."
+class _ScoredAgain:
+    "Old and new scores of some cells."
     cells: tuple[Genotype, ...]  # best first, by the search's own score
     searched: tuple[float, ...]  # their scores in the search
     seeds: tuple[int, ...]  # of the new scores
@@ -48,6 +41,24 @@ class Stability:
         "Places by new score, 1: lower than all others; equal scores share the later place, a breakdown is last."
         table = pd.DataFrame(self.scores, index=[cell.name for cell in self.cells], columns=list(self.seeds))
         return table.fillna(math.inf).rank(method="max").astype(int)
+
+    @property
+    def lowest_mean(self) -> Genotype | None:
+        "The cell with the lowest mean of new scores, a breakdown counting as last; None where every cell broke down."
+        means = [(np.mean(row), k) for k, row in enumerate(self.scores) if np.isfinite(row).all()]
+        return self.cells[min(means)[1]] if means else None
+
+# %% ../../nbs/04_searching/07_stability.ipynb #978820ed
+def _mean_correlation(ranks):
+    "Mean of Spearman's correlation over all pairs of columns."
+    upper = np.triu_indices(ranks.shape[1], 1)
+    if not len(upper[0]) or len(ranks) < 2: return math.nan
+    return float(ranks.corr(method="spearman").to_numpy()[upper].mean())
+
+# %% ../../nbs/04_searching/07_stability.ipynb #bcbec906
+@dataclass(frozen=True)
+class Stability(_ScoredAgain):
+    "The best cells of a search, scored again."
 
     @property
     def agreement(self) -> float:
@@ -64,12 +75,6 @@ class Stability:
     def first_again(self) -> float:
         "Share of the new seeds with which the search's winner is first again, 0 to 1."
         return float((self.ranks.iloc[0] == 1).mean())
-
-    @property
-    def lowest_mean(self) -> Genotype | None:
-        "The cell with the lowest mean of new scores, a breakdown counting as last; None where every cell broke down."
-        means = [(np.mean(row), k) for k, row in enumerate(self.scores) if np.isfinite(row).all()]
-        return self.cells[min(means)[1]] if means else None
 
 # %% ../../nbs/04_searching/07_stability.ipynb #0d11f113
 def _check_rescore(result, top, best, seeds):

@@ -25,7 +25,7 @@ from ..networks.genotype import Genotype, to_json
 from ..networks.size import Size, network_size
 from ..scoring.config import QUICK, ScoreConfig, config_from_dict
 from ..scoring.pretraining import check_fit
-from ..scoring.scorer import Scorer
+from ..scoring.scorer import Scorer, clear_unfinished
 from .proposals import SAMPLERS, Limits, SamplerConfig, SearchOptions
 from .results import SearchResult, plot_front, plot_history
 from .space import SearchSpace, encode_genotype
@@ -153,12 +153,14 @@ def score_objective(
     config:ScoreConfig, # how a cell is scored
     seed:int, # the same for every cell
     device:str|torch.device, # where the images rest and networks are trained
+    folder:Path|str|None=None, # where a training that is stopped leaves its state, to go on from; None: nowhere
 )->Objective: # not finite where a cell does not fit into the GPU's memory
     "The label-free score as an objective of `run_trials` (paper)."
-    scorer = Scorer(images, config, seed, device)
+    scorer = Scorer(images, config, seed, device, folder)
     def objective(genotype, report):
         def on_epoch(epoch, response): report(epoch, response, ask=epoch + 1 < config.epochs)
         try: score = scorer(genotype, on_epoch)
+        except optuna.TrialPruned: scorer.forget(genotype); raise
         except torch.cuda.OutOfMemoryError as error: return math.nan, {"error": str(error)}
         def plain(values): return [value if math.isfinite(value) else None for value in values]
         seen = asdict(score.examination) if score.examination else {}
@@ -216,11 +218,12 @@ def search(
     "A search for a cell without labels (paper)."
     images, name = unlabelled(images), _checked_call(images, trials, config, space, options, objective, seed)
     settings = search_settings(images, config, space, sampler, seed, options, name)
-    objective = objective or score_objective(images, config, seed, device)
+    objective = objective or score_objective(images, config, seed, device, folder)
     cost = counted_size(images, config, options.limits)
     with quiet_optuna(), open_study(folder, settings, 1 + options.pareto) as study:
         if folder is not None: write_settings(settings | {"origin": images.origin}, folder)
         run_trials(study, space, objective, trials, sampler, seed, progress, options=options, cost=cost)
+        if folder is not None: clear_unfinished(folder)
         result = SearchResult(study)
         if folder is not None and result.complete: write_result(result, folder)
     return result

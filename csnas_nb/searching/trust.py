@@ -97,10 +97,10 @@ def random_cells(
         raise ValueError(f"the space has too few different cells: {told}")
     return tuple(found.values())
 
-# %% ../../nbs/04_searching/03_trust.ipynb #new00015
+# %% ../../nbs/04_searching/03_trust.ipynb #ad6479ee
 @dataclass(frozen=True)
-class ScoreCheck:
-    "What is known, without labels, of a score on a set of images."
+class _CheckedScores:
+    "Scores of some cells with several seeds, and what goes with them."
     config: ScoreConfig
     cells: tuple[str, ...]  # names
     scores: tuple[tuple[float, ...], ...]  # a row a cell, a column a seed; NaN where training broke down
@@ -110,6 +110,17 @@ class ScoreCheck:
     seconds: float  # a cell, median
     untrained: tuple[float, ...] = ()  # held-out error before training, by cell; empty where chance is known
     stopped: bool = False  # after the first cells, since the task could not be learnt
+
+    @property
+    def whole(self) -> np.ndarray:
+        "Scores (cells, seeds) of the cells that never broke down."
+        table = np.asarray(self.scores, float)
+        return table[np.isfinite(table).all(1)]
+
+# %% ../../nbs/04_searching/03_trust.ipynb #0a7dc67e
+@dataclass(frozen=True)
+class _CheckedTask(_CheckedScores):
+    "Whether the task behind a score is learnt."
 
     @property
     def instances(self) -> int:
@@ -129,20 +140,34 @@ class ScoreCheck:
     @property
     def learnt(self) -> bool:
         "Whether the median error is below the baseline by a tenth, and by more than the luck of so few instances."
-        if not math.isfinite(self.error): return False
-        surely = binomtest(round(self.error * self.instances), self.instances).proportion_ci(method="wilson").high
-        return bool(surely < self.baseline and self.error <= (1 - LEARNT) * self.baseline)
+        return _surely_below(self.error, self.instances, self.baseline)
 
-    @property
-    def whole(self) -> np.ndarray:
-        "Scores (cells, seeds) of the cells that never broke down."
-        table = np.asarray(self.scores, float)
-        return table[np.isfinite(table).all(1)]
+# %% ../../nbs/04_searching/03_trust.ipynb #3f63df81
+def _surely_below(error, instances, baseline):
+    "Whether an error of so many instances is below the baseline by a tenth, and by more than luck (Wilson)."
+    if not math.isfinite(error): return False
+    surely = binomtest(round(error * instances), instances).proportion_ci(method="wilson").high
+    return bool(surely < baseline and error <= (1 - LEARNT) * baseline)
+
+# %% ../../nbs/04_searching/03_trust.ipynb #44d4d938
+def _over_pairs(whole, compare):
+    "Mean over all pairs of seeds."
+    if len(whole) < 2: return math.nan
+    return float(np.mean([compare(a, b) for a, b in combinations(whole.T, 2)]))
+
+def _whole_sizes(check):
+    "Multiply-adds of the cells that never broke down."
+    return np.asarray(check.multiply_adds)[np.isfinite(np.asarray(check.scores, float)).all(1)]
+
+# %% ../../nbs/04_searching/03_trust.ipynb #new00015
+@dataclass(frozen=True)
+class ScoreCheck(_CheckedTask):
+    "What is known, without labels, of a score on a set of images."
 
     @property
     def agreement(self) -> float:
         "Mean rank correlation of two seeds, -1 to 1; NaN where there is none."
-        return self._over_pairs(rank_correlation)
+        return _over_pairs(self.whole, rank_correlation)
 
     @property
     def agreement_interval(self) -> tuple[float, float]:
@@ -152,20 +177,12 @@ class ScoreCheck:
     @property
     def size_correlation(self) -> float:
         "Rank correlation of the mean score with multiply-adds; -1: the larger, the better, and nothing else."
-        return rank_correlation(self.whole.mean(1), self._sizes) if len(self.whole) > 1 else math.nan
+        return rank_correlation(self.whole.mean(1), _whole_sizes(self)) if len(self.whole) > 1 else math.nan
 
     @property
     def beyond_size(self) -> float:
         "Mean agreement of two seeds given multiply-adds."
-        return self._over_pairs(lambda a, b: partial_correlation(a, b, self._sizes))
-
-    @property
-    def _sizes(self): return np.asarray(self.multiply_adds)[np.isfinite(np.asarray(self.scores, float)).all(1)]
-
-    def _over_pairs(self, compare):
-        "Mean over all pairs of seeds."
-        if len(self.whole) < 2: return math.nan
-        return float(np.mean([compare(a, b) for a, b in combinations(self.whole.T, 2)]))
+        return _over_pairs(self.whole, lambda a, b: partial_correlation(a, b, _whole_sizes(self)))
 
 # %% ../../nbs/04_searching/03_trust.ipynb #87aeda7e
 FIRST = 2  # cells after which a check stops if they learn nothing

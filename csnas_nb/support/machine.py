@@ -19,7 +19,7 @@ from torch import nn
 # %% ../../nbs/12_support/02_machine.ipynb #587ddcb2
 def peak_memory(
     device:str|torch.device, # where the work is done
-)->Callable[[], int]: # ask it when the work is done: bytes at the peak since (of the whole process, where the system cannot forget an earlier one); 0 where it does not tell
+)->Callable[[], int]: # to be asked when the work is done: bytes at the peak since then; 0 where nobody knows
     "Watches how much memory is taken: on a GPU by PyTorch's tensors, else by the process."
     if torch.device(device).type == "cuda":
         torch.cuda.init()
@@ -40,7 +40,8 @@ NAMES = ("csnas-nb", "torch", "torchvision", "kornia", "optuna", "numpy", "sciki
 
 def versions() -> dict[str, str]:
     "What a result was made with: Python, the packages that matter, the system and the threads."
-    return {"python": platform.python_version(), **_installed(), "platform": platform.platform(), "threads": str(torch.get_num_threads())}
+    machine = {"platform": platform.platform(), "threads": str(torch.get_num_threads())}
+    return {"python": platform.python_version(), **_installed(), **machine}
 
 def _installed():
     found = {}
