@@ -29,6 +29,7 @@ Share = Annotated[float, Ge(0), Le(1)]
 
 # %% ../../nbs/12_support/04_checks.ipynb #afe22b0f
 _WORDS = {Ge: ("ge", "at least"), Gt: ("gt", "above"), Le: ("le", "at most"), Lt: ("lt", "below")}
+_KINDS = {int: "a whole number", float: "a finite number", bool: "True or False", str: "a text"}
 
 def bare_type(
     hint:Any, # of a setting: a type, `Literal[...]`, `Annotated[...]`, or one of these `| None`
@@ -45,7 +46,7 @@ def in_words(
     "What a setting may be."
     kind, bounds, none = bare_type(hint)
     if get_origin(kind) is Literal: words = "one of " + ", ".join(map(str, get_args(kind)))
-    else: words = {int: "a whole number", float: "a finite number", bool: "True or False", str: "a text"}.get(kind, "of its type")
+    else: words = _KINDS.get(kind, "of its type")
     ranges = " and ".join(f"{_WORDS[type(bound)][1]} {getattr(bound, _WORDS[type(bound)][0])}" for bound in bounds)
     return words + (f", {ranges}" if ranges else "") + (", or None" if none else "")
 
