@@ -128,13 +128,21 @@ def _mean_of(runs, protocol, number, seed):
     return fmean(values) if values else math.nan
 
 # %% ../../nbs/08_bench/01_bank.ipynb #53abc99d
-def row_ranks(values): return rankdata(values, axis=-1) - (values.shape[-1] + 1) / 2
+def row_ranks(
+    values:np.ndarray, # (..., n)
+)->np.ndarray: # the same shape
+    "Ranks along the last axis, less their mean."
+    return rankdata(values, axis=-1) - (values.shape[-1] + 1) / 2
 
-def row_correlations(a, b):
+def row_correlations(
+    a:np.ndarray, # (..., n), centred
+    b:np.ndarray, # (..., n), centred
+)->np.ndarray: # (...,)
     "Correlation of each row of `a` with that of `b`, both centred; NaN where one is constant."
     with np.errstate(invalid="ignore", divide="ignore"):
         return (a * b).sum(-1) / np.sqrt((a * a).sum(-1) * (b * b).sum(-1))
 
+# %% ../../nbs/08_bench/01_bank.ipynb #ac18f77c
 def _with_all_seeds(by_seed): return by_seed[:, np.isfinite(by_seed).all(0)]
 
 def _mean_agreement(by_seed):

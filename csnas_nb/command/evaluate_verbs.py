@@ -10,7 +10,7 @@ import json
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple, Optional
+from typing import Annotated, NamedTuple, Optional
 
 import matplotlib.pyplot as plt
 import pandas as pd
@@ -149,7 +149,7 @@ class _Found(NamedTuple):
     name: str
     genotype: Genotype
     row: Compared | None = None  # None: not trained in any of the folders
-    question: Any = None  # recipe, seeds and images: must agree for errors to be comparable
+    question: object = None  # recipe, seeds and images: must agree for errors to be comparable
 
 def _stored(name, data):
     report = report_from_dict(data)

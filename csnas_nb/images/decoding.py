@@ -61,7 +61,7 @@ def decode_image(
     return torch.from_numpy(np.array(picture)).permute(2, 0, 1)
 
 # %% ../../nbs/01_images/02_decoding.ipynb #9034601d
-def _decode_or_none(path, size, on_error):
+def _decode_or_none(path: Path, size: int, on_error: str) -> Tensor | None:
     try: return decode_image(path, size)
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         if on_error == "skip": return None
@@ -86,7 +86,7 @@ def decode_images(
         first = ", ".join(skipped[:5])
         _log.warning("skipped %d of %d files that do not decode: %s", len(skipped), len(paths), first)
     if not kept: raise ValueError(f"none of {len(paths)} image files decodes, the first is {paths[0]}")
-    return torch.stack([pictures[i] for i in kept]), torch.tensor(kept), skipped
+    return torch.stack([p for p in pictures if p is not None]), torch.tensor(kept), skipped
 
 # %% ../../nbs/01_images/02_decoding.ipynb #7914a9c3
 def resize(

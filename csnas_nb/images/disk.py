@@ -7,20 +7,23 @@ __all__ = ['DiskImages', 'from_image_folder', 'open_splits']
 
 # %% ../../nbs/01_images/05_disk.ipynb #68f8ae32
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
-from torch.utils.data import Dataset
 
 from .decoding import to_rgb
-from .image_set import Splits, check_labels, check_statistics, cut
+from .image_set import ImageSet, Splits, check_labels, check_statistics, cut
 from .sources import catalogue
+
+# %% ../../nbs/01_images/05_disk.ipynb #79996c07
+if TYPE_CHECKING: from torchvision.datasets import ImageFolder
 
 # %% ../../nbs/01_images/05_disk.ipynb #d82a9d2b
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -46,7 +49,7 @@ class DiskImages:
     name: str = "files"  # for titles
     mirror: bool = True  # is a mirror image as good an image?
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_statistics(self.mean, self.std)
         if self.side < 1: raise ValueError(f"side must be at least 1 pixel, got {self.side}")
         if not self.files: raise ValueError(f"{self.name}: no image files")
@@ -83,8 +86,9 @@ def middle_square(
     side:int, # of the result, in pixels
 )->Tensor: # (3, side, side), uint8
     "The middle of an image, the shorter side first resized to 8/7 of the square's (torchvision)."
-    from torchvision.transforms.v2 import functional as F
-    return F.pil_to_tensor(F.center_crop(F.resize(image, round(side * 8 / 7)), [side, side]))
+    from torchvision.transforms.v2 import CenterCrop, Resize
+    from torchvision.transforms.v2.functional import pil_to_tensor
+    return pil_to_tensor(CenterCrop(side)(Resize(round(side * 8 / 7))(image)))
 
 def random_square(
     image:Image.Image, # RGB
@@ -118,7 +122,7 @@ def read_square(
 
 # %% ../../nbs/01_images/05_disk.ipynb #f8cc2a36
 def from_image_folder(
-    folder:Dataset, # an ImageFolder of torchvision, or of a subclass as `ImageNet`; its transform is not used
+    folder:"ImageFolder", # an ImageFolder of torchvision, or of a subclass as `ImageNet`; its transform is not used
     side:int, # of the square that every image becomes, in pixels
     name:str="files", # for titles
 )->DiskImages: # the same files and labels
@@ -147,7 +151,9 @@ def open_splits(
     if not 0 < valid < 1: raise ValueError(f"valid must be above 0 and below 1, got {valid}")
     entries = catalogue(source, labelled=True)
     if not entries.files: raise ValueError(f"{source} is held in memory and has no files: use load_splits")
+    assert entries.labels is not None                                  # they were asked for
     images = DiskImages(entries.files, entries.labels, entries.classes, side, name=entries.name, mirror=entries.mirror)
     train, held = entries.train, entries.valid
     if held is None: train, held = (train[part] for part in cut(len(train), (1 - valid, valid), seed))
-    return Splits(*(select_files(images, part) for part in (train, held, entries.test)))
+    parts = (select_files(images, part) for part in (train, held, entries.test))
+    return Splits(*cast(Iterable[ImageSet], parts))        # what takes labelled images takes either kind

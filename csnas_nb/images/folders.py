@@ -76,7 +76,7 @@ def seeded_test_split(
 TEST_NAMES = ("test", "val", "valid", "validation")
 "Folders beside `train`: the first that is there holds the test images; those after `test` hold validation images."
 
-def _split_folders(folder, names):
+def _split_folders(folder: Path, names: Sequence[str]) -> list[str]:
     "The subfolders with these names, in their order, in whatever case they are written."
     return [d.name for name in names for d in sorted(folder.iterdir()) if d.is_dir() and d.name.lower() == name]
 
@@ -94,7 +94,7 @@ def _own_splits(files, folder, trains, tests):
 TABLE_PATTERN = "*GroundTruth.csv"
 "File name of a table of labels, as the ISIC challenges write it."
 
-def _class_folders(files, folder, depth):
+def _class_folders(files: list[Path], folder: Path, depth: int) -> tuple[Tensor, tuple[str, ...]]:
     "Label of every file and the class names, from the name of its folder `depth` levels below `folder`."
     parts = [f.relative_to(folder).parts for f in files]
     loose = [f.name for f, p in zip(files, parts) if len(p) < depth + 2]
@@ -143,18 +143,18 @@ def read_ground_truth(
     return table
 
 # %% ../../nbs/01_images/03_folders.ipynb #60f5dfa8
-def _known_rows(tables):
+def _known_rows(tables: dict[str, Path]) -> tuple[dict[str, pd.DataFrame], tuple[str, ...]]:
     "The tables with the classes that have a training image, and their names; rows of other classes are left out."
     known = {split: read_ground_truth(path) for split, path in tables.items()}
-    counts = known["train"].sum()
-    classes = tuple(counts.index[counts > 0])
+    train = known["train"]
+    classes = tuple(name for name in train.columns if train[name].any())
     rows = {split: table.loc[table[list(classes)].sum(axis=1) == 1, list(classes)] for split, table in known.items()}
     for split, table in rows.items():
         left = len(known[split]) - len(table)
         if left: _log.info("%s: %d images of classes without a training image left out", tables[split].name, left)
     return rows, classes
 
-def _files_of_rows(files, rows, tables):
+def _files_of_rows(files: Sequence[Path], rows: dict[str, pd.DataFrame], tables: dict[str, Path]) -> list[Path]:
     "The file of every row of the tables, in their order, found by its name without the ending."
     by_name, twice = {}, {}
     for f in files: (twice if f.stem in by_name else by_name).setdefault(f.stem, f)
@@ -204,6 +204,6 @@ def folder_catalogue(
     else: train, test = seeded_test_split(len(files))
     if tables: (files, labels, classes, train, test), valid = table_labels(files, tables, labelled), None
     elif labelled: labels, classes = _class_folders(files, folder, depth=1 if all(tops) else 0)
-    def read(positions, size):
+    def read(positions: Tensor, size: int | None) -> tuple[Tensor, Tensor, tuple[str, ...]]:
         return decode_images([files[i] for i in positions.tolist()], size or 32, on_error, progress)
     return Catalogue(folder.resolve().name, train, test, read, labels, classes, files=tuple(files), valid=valid)

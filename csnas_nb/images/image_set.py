@@ -52,7 +52,8 @@ def set_sides(
     images:"ImageSet", # any set
 )->tuple[int, int]: # height and width
     "Height and width in pixels."
-    return tuple(images.images.shape[-2:])
+    height, width = images.images.shape[-2:]
+    return height, width
 
 def is_grey(
     images:"ImageSet", # any set
@@ -91,7 +92,7 @@ class ImageSet:
     skipped: tuple[str, ...] = ()  # files left out because they would not decode
     origin: dict[str, str | int | None] = field(default_factory=dict, repr=False)  # what `load_images` was asked for
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_images(self.images)
         check_statistics(self.mean, self.std)
         if self.labels is not None: check_labels(self.labels, len(self.images), len(self.classes))

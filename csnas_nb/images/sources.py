@@ -11,7 +11,7 @@ import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Literal, TypeVar, cast
 
 import numpy as np
 import torch
@@ -33,7 +33,7 @@ def array_catalogue(
     mirror:bool=True, # is a mirror image as good an image?
 )->Catalogue: # reading is choosing, and resizing where asked
     "The catalogue of a data set that is in memory already."
-    def read(positions, size):
+    def read(positions: Tensor, size: int | None) -> tuple[Tensor, Tensor, tuple[str, ...]]:
         chosen = images[positions]
         chosen = chosen[:, None].expand(-1, 3, -1, -1) if chosen.ndim == 3 else chosen
         return resize(chosen, size).contiguous(), torch.arange(len(positions)), ()
@@ -43,7 +43,8 @@ def array_catalogue(
 def digits_catalogue()->Catalogue: # 1,797 images of 8x8
     "Handwritten digits of the UCI repository, as scikit-learn ships them."
     from sklearn.datasets import load_digits
-    bunch = load_digits()
+    from sklearn.utils import Bunch
+    bunch = cast(Bunch, load_digits())
     images = torch.from_numpy(np.round(bunch.images * (255 / 16)).astype(np.uint8))
     train, test = seeded_test_split(len(images))
     names = tuple(str(n) for n in bunch.target_names)
@@ -94,7 +95,8 @@ def find_or_download(
     except (OSError, RuntimeError) as error:
         places = ", ".join(str(r) for r in roots)
         raise FileNotFoundError(f"{name} is in none of {places}, and downloading it failed: {error}") from error
-    return find(roots[-1])
+    if (found := find(roots[-1])) is None: raise FileNotFoundError(f"{name} was downloaded, and is not in {roots[-1]}")
+    return found
 
 # %% ../../nbs/01_images/04_sources.ipynb #7ba09b7d
 FASHION_FILES = (
@@ -106,7 +108,7 @@ FASHION_CLASSES = (
 )
 "Class names of Fashion-MNIST, in label order."
 
-def _fashion_files(root):
+def _fashion_files(root: Path) -> dict[str, Path] | None:
     "The four files below `root`, loose or in torchvision's folders, compressed or not; None if one is missing."
     for folder in (root, root / "FashionMNIST" / "raw"):
         found = [p for n in FASHION_FILES for p in (folder / n, folder / f"{n}.gz") if p.is_file()]
@@ -160,13 +162,13 @@ def catalogue(
     if root is not None and not Path(root).is_dir(): raise FileNotFoundError(f"no such folder: {root}")
     if source == "digits": return digits_catalogue()
     if source == "fashion_mnist": return fashion_mnist_catalogue(root)
-    if source in ("cifar10", "cifar100"): return cifar_catalogue(source, root)
+    if isinstance(source, str) and (source == "cifar10" or source == "cifar100"): return cifar_catalogue(source, root)
     if not Path(source).exists():
         raise FileNotFoundError(f"no such folder or data set: {source} (data sets: {', '.join(DATASETS)})")
     return folder_catalogue(Path(source), labelled, on_error, progress)
 
 # %% ../../nbs/01_images/04_sources.ipynb #732a97b6
-def _read(entries, positions, size, name=None):
+def _read(entries: Catalogue, positions: Tensor, size: int | None, name: str | None = None) -> ImageSet:
     "The images at `positions` as a set that still carries the labels the catalogue has."
     if len(positions) == 0: raise ValueError(f"{entries.name}: this split holds no images")
     images, kept, skipped = entries.read(positions, size)
@@ -175,13 +177,13 @@ def _read(entries, positions, size, name=None):
     return ImageSet(images, labels, entries.classes, mean, std, name or entries.name, entries.mirror, skipped)
 
 # %% ../../nbs/01_images/04_sources.ipynb #6184cf8a
-def _limited(positions, limit, seed):
+def _limited(positions: Tensor, limit: int | None, seed: int) -> Tensor:
     "At most `limit` of the positions, chosen by seed, in order."
     if limit is None: return positions
     if limit < 1: raise ValueError(f"limit must be at least 1, got {limit}")
     return positions[shuffled(len(positions), seed)[:limit].sort().values]
 
-def _check_size(size):
+def _check_size(size: int | None) -> None:
     if size is not None and size < 1: raise ValueError(f"size must be at least 1 pixel, got {size}")
 
 # %% ../../nbs/01_images/04_sources.ipynb #23d9ef37

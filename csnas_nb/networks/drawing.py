@@ -12,10 +12,11 @@ from matplotlib.figure import Figure
 from .genotype import CellGraph, Genotype
 
 # %% ../../nbs/02_networks/03_drawing.ipynb #e6c84e24
-def _cell_layout(cell):
+def _cell_layout(cell: CellGraph) -> dict[int | str, tuple[float, float]]:
     "Coordinates of every node: x counts the steps from the inputs."
     import networkx as nx
-    graph = nx.DiGraph([(node, "out") for node in cell.outputs])
+    graph: "nx.DiGraph[int | str]" = nx.DiGraph()
+    graph.add_edges_from((node, "out") for node in cell.outputs)
     graph.add_nodes_from([0, 1])
     graph.add_edges_from((i, node) for node in cell.nodes for _, i in cell.inputs(node))
     place = {}
@@ -30,7 +31,7 @@ OPERATION_COLOURS = {  # by an operation's first word
     "none": "#bbbbbb", "skip": "#333333", "max": "#b5651d", "avg": "#d98c3f", "sep": "#2f6fb0", "dil": "#7a4fa3"}
 
 # %% ../../nbs/02_networks/03_drawing.ipynb #d0b02c68
-def _draw_node(axis, x, y, node):
+def _draw_node(axis: Axes, x: float, y: float, node: int | str) -> None:
     "A node with its number."
     label = {0: "older\ninput", 1: "newer\ninput", "out": "output"}.get(node, str(node))
     colour = "#cfe8cf" if node in (0, 1) else "#fbe6a2" if node == "out" else "#cfe0f5"

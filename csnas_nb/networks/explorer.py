@@ -6,9 +6,11 @@
 __all__ = ['Explorer', 'explore']
 
 # %% ../../nbs/02_networks/06_explorer.ipynb #f380dfa9
+from collections.abc import Callable
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
+from typing import cast
 
 from .drawing import draw_genotype
 from .genotype import Edge, Genotype, as_genotype, to_json, to_text
@@ -147,7 +149,8 @@ def _explorer_widget(explorer):
         for kind, cell in explorer.genotype.cells.items():
             for node, label in zip(cell.nodes, labels[kind]):
                 label.value = f"node {node}" + " (dead)" * (node in cell.dead)
-        picture.value, text.value = picture_of(explorer.genotype, repr(explorer)), form.value(explorer.genotype)
+        write = cast(Callable[[Genotype], str], form.value)
+        picture.value, text.value = picture_of(explorer.genotype, repr(explorer)), write(explorer.genotype)
     def follow(change, kind, position):
         explorer.choose(kind, position, tuple(menu.value for menu in explorer.menus[kind][position]))
         refresh()

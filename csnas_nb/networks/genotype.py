@@ -10,6 +10,7 @@ import ast
 import hashlib
 import json
 import operator
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
@@ -26,7 +27,7 @@ class CellGraph:
     edges: tuple[Edge, ...]  # two a node, node by node
     outputs: tuple[int, ...]  # nodes whose maps are concatenated
 
-    def __post_init__(self): _check_graph(self)
+    def __post_init__(self) -> None: _check_graph(self)
 
     @property
     def nodes(self) -> range:
@@ -38,7 +39,8 @@ class CellGraph:
         node:int, # one of `nodes`
     )->tuple[Edge, Edge]: # each an operation and the node that it reads
         "The two edges of a node."
-        return self.edges[2 * node - 4:2 * node - 2]
+        first, second = self.edges[2 * node - 4:2 * node - 2]
+        return first, second
 
     @cached_property
     def live(self) -> tuple[int, ...]:
@@ -56,14 +58,14 @@ class CellGraph:
         return _smallest_writing(self)
 
 # %% ../../nbs/02_networks/02_genotype.ipynb #8a294351
-def _used_nodes(cell):
+def _used_nodes(cell: CellGraph) -> tuple[int, ...]:
     "See `CellGraph.live`."
     used = {*cell.outputs}
     for node in reversed(cell.nodes):
         if node in used: used |= {i for op, i in cell.inputs(node) if op != "none"}
     return tuple(node for node in cell.nodes if node in used)
 
-def _check_graph(cell):
+def _check_graph(cell: CellGraph) -> None:
     "Makes tuples of both fields; raises ValueError where they describe no cell."
     try: edges = tuple((str(op), operator.index(i)) for op, i in cell.edges)
     except (TypeError, ValueError) as error:
@@ -83,12 +85,12 @@ def _check_graph(cell):
 @dataclass(frozen=True)
 class Genotype:
     "A normal and a reduction cell in writing, as DARTS writes them."
-    normal: tuple[Edge, ...]  # two edges a node, node by node
-    normal_concat: tuple[int, ...]  # nodes whose maps are concatenated
-    reduce: tuple[Edge, ...]
-    reduce_concat: tuple[int, ...]
+    normal: Sequence[Edge]  # two edges a node, node by node; kept as a tuple, like the others
+    normal_concat: Sequence[int]  # nodes whose maps are concatenated
+    reduce: Sequence[Edge]
+    reduce_concat: Sequence[int]
 
-    def __post_init__(self): _check_genotype(self)
+    def __post_init__(self) -> None: _check_genotype(self)
 
     @cached_property
     def cells(self) -> dict[str, CellGraph]:
@@ -112,20 +114,20 @@ class Genotype:
         return _published_name(self.digest) or f"cell-{self.digest[:8]}"
 
 # %% ../../nbs/02_networks/02_genotype.ipynb #a5e71e1a
-def _cell_of(genotype, kind):
+def _cell_of(genotype: Genotype, kind: str) -> CellGraph:
     "The graph of a genotype's normal or reduction cell; raises ValueError where it cannot be built."
     try: cell = CellGraph(getattr(genotype, kind), getattr(genotype, f"{kind}_concat"))
     except ValueError as error: raise ValueError(f"{kind} cell: {error}") from error
     for op, _ in cell.edges: check_operation(op)
     return cell
 
-def _check_genotype(genotype):
+def _check_genotype(genotype: Genotype) -> None:
     "Makes tuples of all fields, as the graphs have them."
     for kind, cell in genotype.cells.items():
         object.__setattr__(genotype, kind, cell.edges)
         object.__setattr__(genotype, f"{kind}_concat", cell.outputs)
 
-def _published_name(digest):
+def _published_name(digest: str) -> str | None:
     return next((name for name, cell in KNOWN_CELLS.items() if cell.digest == digest), None)
 
 # %% ../../nbs/02_networks/02_genotype.ipynb #87b7e173
@@ -165,8 +167,9 @@ def from_text(
 )->Genotype: # raises ValueError where the text is something else
     "A genotype in the form that DARTS prints, read without running it."
     refused = ValueError(f"not a genotype in DARTS' form: {text[:60]!r}")
-    try: node = ast.parse(text.strip()).body[0].value
-    except (SyntaxError, IndexError, AttributeError) as error: raise refused from error
+    try: statement = ast.parse(text.strip()).body[0]
+    except (SyntaxError, IndexError) as error: raise refused from error
+    node = statement.value if isinstance(statement, (ast.Expr, ast.Assign, ast.AnnAssign)) else None
     if not isinstance(node, ast.Call) or getattr(node.func, "id", "") != "Genotype": raise refused
     names = [f.name for f in fields(Genotype)]
     parts = dict(zip(names, node.args)) | {k.arg: k.value for k in node.keywords}
@@ -182,41 +185,42 @@ def _literal(node):
         raise ValueError(f"only lists of constants and range(a, b) are read, got {ast.unparse(node)[:60]}") from error
 
 # %% ../../nbs/02_networks/02_genotype.ipynb #b16c11f1
-def _edges(text): return tuple((op, int(i)) for op, i in (edge.rsplit(",", 1) for edge in text.split()))
+def _edges(text: str) -> tuple[Edge, ...]:
+    return tuple((op, int(i)) for op, i in (edge.rsplit(",", 1) for edge in text.split()))
 
 KNOWN_CELLS = {  # genotypes by their published names
     "CSNAS_S4": Genotype(
         _edges("skip_connect,0 avg_pool_3x3,1 dil_conv_5x5,0 dil_conv_3x3,1 "
-               "skip_connect,0 sep_conv_5x5,1 skip_connect,0 avg_pool_3x3,1"), range(2, 6),
+               "skip_connect,0 sep_conv_5x5,1 skip_connect,0 avg_pool_3x3,1"), (2, 3, 4, 5),
         _edges("skip_connect,0 max_pool_3x3,1 dil_conv_3x3,0 dil_conv_5x5,2 "
-               "dil_conv_3x3,0 sep_conv_3x3,1 max_pool_3x3,1 dil_conv_3x3,2"), range(2, 6)),
+               "dil_conv_3x3,0 sep_conv_3x3,1 max_pool_3x3,1 dil_conv_3x3,2"), (2, 3, 4, 5)),
     "CSNAS_S5": Genotype(
         _edges("avg_pool_3x3,1 max_pool_3x3,0 dil_conv_5x5,0 sep_conv_5x5,1 dil_conv_3x3,0 "
-               "avg_pool_3x3,1 dil_conv_5x5,0 dil_conv_5x5,2 avg_pool_3x3,0 max_pool_3x3,1"), range(3, 7),
+               "avg_pool_3x3,1 dil_conv_5x5,0 dil_conv_5x5,2 avg_pool_3x3,0 max_pool_3x3,1"), (3, 4, 5, 6),
         _edges("dil_conv_5x5,0 max_pool_3x3,1 skip_connect,0 avg_pool_3x3,1 skip_connect,0 "
-               "dil_conv_5x5,1 sep_conv_5x5,0 avg_pool_3x3,1 max_pool_3x3,0 dil_conv_5x5,1"), range(3, 7)),
+               "dil_conv_5x5,1 sep_conv_5x5,0 avg_pool_3x3,1 max_pool_3x3,0 dil_conv_5x5,1"), (3, 4, 5, 6)),
 }
 
 # %% ../../nbs/02_networks/02_genotype.ipynb #d3e3f799
 KNOWN_CELLS |= {
     "DARTS_V1": Genotype(
         _edges("sep_conv_3x3,1 sep_conv_3x3,0 skip_connect,0 sep_conv_3x3,1 "
-               "skip_connect,0 sep_conv_3x3,1 sep_conv_3x3,0 skip_connect,2"), range(2, 6),
+               "skip_connect,0 sep_conv_3x3,1 sep_conv_3x3,0 skip_connect,2"), (2, 3, 4, 5),
         _edges("max_pool_3x3,0 max_pool_3x3,1 skip_connect,2 max_pool_3x3,0 "
-               "max_pool_3x3,0 skip_connect,2 skip_connect,2 avg_pool_3x3,0"), range(2, 6)),
+               "max_pool_3x3,0 skip_connect,2 skip_connect,2 avg_pool_3x3,0"), (2, 3, 4, 5)),
     "DARTS_V2": Genotype(
         _edges("sep_conv_3x3,0 sep_conv_3x3,1 sep_conv_3x3,0 sep_conv_3x3,1 "
-               "sep_conv_3x3,1 skip_connect,0 skip_connect,0 dil_conv_3x3,2"), range(2, 6),
+               "sep_conv_3x3,1 skip_connect,0 skip_connect,0 dil_conv_3x3,2"), (2, 3, 4, 5),
         _edges("max_pool_3x3,0 max_pool_3x3,1 skip_connect,2 max_pool_3x3,1 "
-               "max_pool_3x3,0 skip_connect,2 skip_connect,2 max_pool_3x3,1"), range(2, 6)),
+               "max_pool_3x3,0 skip_connect,2 skip_connect,2 max_pool_3x3,1"), (2, 3, 4, 5)),
     "NASNet_A": Genotype(
         _edges("sep_conv_5x5,1 sep_conv_3x3,0 sep_conv_5x5,0 sep_conv_3x3,0 avg_pool_3x3,1 "
-               "skip_connect,0 avg_pool_3x3,0 avg_pool_3x3,0 sep_conv_3x3,1 skip_connect,1"), range(2, 7),
+               "skip_connect,0 avg_pool_3x3,0 avg_pool_3x3,0 sep_conv_3x3,1 skip_connect,1"), (2, 3, 4, 5, 6),
         _edges("sep_conv_5x5,1 sep_conv_7x7,0 max_pool_3x3,1 sep_conv_7x7,0 avg_pool_3x3,1 "
-               "sep_conv_5x5,0 skip_connect,3 avg_pool_3x3,2 sep_conv_3x3,2 max_pool_3x3,1"), range(4, 7)),
+               "sep_conv_5x5,0 skip_connect,3 avg_pool_3x3,2 sep_conv_3x3,2 max_pool_3x3,1"), (4, 5, 6)),
     "AmoebaNet_A": Genotype(
         _edges("avg_pool_3x3,0 max_pool_3x3,1 sep_conv_3x3,0 sep_conv_5x5,2 sep_conv_3x3,0 "
-               "avg_pool_3x3,3 sep_conv_3x3,1 skip_connect,1 skip_connect,0 avg_pool_3x3,1"), range(4, 7),
+               "avg_pool_3x3,3 sep_conv_3x3,1 skip_connect,1 skip_connect,0 avg_pool_3x3,1"), (4, 5, 6),
         _edges("avg_pool_3x3,0 sep_conv_3x3,1 max_pool_3x3,0 sep_conv_7x7,2 sep_conv_7x7,0 "
                "avg_pool_3x3,1 max_pool_3x3,0 max_pool_3x3,1 conv_7x1_1x7,0 sep_conv_3x3,5"), (3, 4, 6)),
 }
@@ -244,7 +248,7 @@ def as_genotype(
     return from_json(text) if text.startswith("{") else from_text(text)
 
 # %% ../../nbs/02_networks/02_genotype.ipynb #e2ef52ec
-def _smallest_writing(cell):
+def _smallest_writing(cell: CellGraph) -> CellGraph:
     "See `CellGraph.canonical`."
     rows = _smallest_rows({node: cell.inputs(node) for node in cell.live}, set(cell.outputs), {0: 0, 1: 1})
     outputs = tuple(k + 2 for k, (_, is_output) in enumerate(rows) if is_output)

@@ -52,16 +52,16 @@ class Cell(nn.Module):
 
     def after(self, older: list[Node], newer: list[Node], drop_path: float = 0.0) -> list[Node]:
         "The same from the output nodes of two cells to this cell's, not concatenated; each ReLU is computed once."
-        older = self.older.after_relu(*(node.rectified for node in older))
-        newer = self.newer.after_relu(*(node.rectified for node in newer))
-        return _output_nodes(self, older, newer, drop_path, shared=True)
+        first = self.older.after_relu(*(node.rectified for node in older))
+        second = self.newer.after_relu(*(node.rectified for node in newer))
+        return _output_nodes(self, first, second, drop_path, shared=True)
 
 # %% ../../nbs/02_networks/04_network.ipynb #8e0fab03
-def _whole(nodes):
+def _whole(nodes: list[Node]) -> Tensor:
     "One map of all channels."
     return torch.cat([node.map for node in nodes], dim=1)
 
-def _output_nodes(cell, older, newer, drop_path, shared):
+def _output_nodes(cell: Cell, older: Tensor, newer: Tensor, drop_path: float, shared: bool) -> list[Node]:
     "The output nodes of a cell; dead ones are left out."
     nodes = {0: Node(older), 1: Node(newer)}
     for number in cell.needed:
@@ -160,8 +160,8 @@ class AuxiliaryHead(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         "(N, C, H, W) -> logits (N, classes)."
-        x, side = torch.relu(x), tuple(x.shape[-2:])
-        stride = {(8, 8): 3, (7, 7): 2}.get(side)
+        x, (height, width) = torch.relu(x), x.shape[-2:]
+        stride = {(8, 8): 3, (7, 7): 2}.get((height, width))
         pooled = nn.functional.avg_pool2d(x, 5, stride) if stride else nn.functional.adaptive_avg_pool2d(x, 2)
         return self.classify(self.layers(pooled).flatten(1))
 
@@ -192,8 +192,18 @@ def check_network(
         raise ValueError("an auxiliary head needs classes and two reduction cells, "
                          f"got classes={classes} and layers={layers}")
 
+# %% ../../nbs/02_networks/04_network.ipynb #7355c0a2
+class _Layers(nn.Module):
+    "What a network is made of."
+    stem: nn.Sequential
+    cells: nn.ModuleList  # of `Cell`
+    classify: nn.Linear | None  # from features to logits
+    auxiliary: AuxiliaryHead | None  # on the output of cell number `middle`
+    features_width: int
+    middle: int
+
 # %% ../../nbs/02_networks/04_network.ipynb #7753c85c
-class Network(nn.Module):
+class Network(_Layers):
     "Cells stacked behind a stem: features, or logits where there are classes (DARTS)."
     def __init__(
         self,
@@ -218,8 +228,8 @@ class Network(nn.Module):
         features = torch.cat([mean_pixels(node.map) for node in last], dim=1)
         if self.classify is None: return features
         logits = self.classify(features)
-        with_auxiliary = self.training and self.auxiliary is not None
-        return (logits, self.auxiliary(_whole(middle))) if with_auxiliary else logits
+        if self.auxiliary is None or not self.training: return logits
+        return logits, self.auxiliary(_whole(middle))
 
     def maps(self, x: Tensor) -> Tensor:
         "(N, 3, H, W) -> (N, width, h, w): the last cell's output, whose mean over the pixels is the features."
@@ -240,7 +250,8 @@ def _add_layers(network, channels, classes, auxiliary):
 # %% ../../nbs/02_networks/04_network.ipynb #f23bed31
 def _walk(network, x):
     "The output nodes of the last cell, and of the one that the auxiliary head stands on."
-    check_side(*x.shape[-2:], network.layers, network.stem_kind)
+    height, width = x.shape[-2:]
+    check_side(height, width, network.layers, network.stem_kind)
     older, newer = _entrance(network, channels_last(x))
     for position, cell in enumerate(network.cells):
         if network.plain: out = [Node(cell(_whole(older), _whole(newer), network.drop_path))]
@@ -249,7 +260,7 @@ def _walk(network, x):
         if position == network.middle: middle = newer
     return newer, middle
 
-def _entrance(network, x):
+def _entrance(network: Network, x: Tensor) -> tuple[list[Node], list[Node]]:
     "The two inputs of the first cell."
     if network.stem_kind == "cifar": return ([Node(network.stem(x))],) * 2
     older = network.stem[0](x)

@@ -9,6 +9,7 @@ __all__ = ['DARTS_PRIMITIVES', 'WIDE_PRIMITIVES', 'OPERATIONS', 'DepthwiseConv',
 # %% ../../nbs/02_networks/01_operations.ipynb #90743e7e
 from collections.abc import Callable
 from itertools import islice
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -82,7 +83,7 @@ class ReLUConvBN(ReLUFirst):
 
     def after_relu(self, *parts: Tensor) -> Tensor:
         "Maps (N, C_i, H, W) that have been through the ReLU and count as one of all their channels."
-        _, conv, norm = self
+        conv, norm = self[1], cast(MapNorm, self[2])
         if isinstance(conv, PointwiseConv): return norm_of_pointwise(parts, conv.weight, norm)
         return norm(conv(torch.cat(parts, dim=1)))
 
@@ -101,7 +102,7 @@ class DepthwisePair(ReLUFirst):
 
     def after_relu(self, x: Tensor) -> Tensor:
         "(N, C, H, W) that has been through the ReLU -> (N, C, ceil(H/stride), ceil(W/stride))."
-        _, depthwise, pointwise, norm = self
+        depthwise, pointwise, norm = cast(tuple[DepthwiseConv, PointwiseConv, MapNorm], tuple(self)[1:])
         stride, dilation = depthwise.stride[0], depthwise.dilation[0]
         return norm_of_separable(x, depthwise.weight, pointwise.weight, norm, stride, dilation)
 
@@ -118,8 +119,9 @@ class SepConv(nn.Sequential):
 
     def after_relu(self, x: Tensor) -> Tensor:
         "What `forward` gives, of a map that has already been through the ReLU."
-        between = self[0].after_relu(x).relu_()            # in place: batch norm's gradient does not need its output
-        return self[1].after_relu(between)
+        first, second = cast(tuple[DepthwisePair, DepthwisePair], tuple(self))
+        between = first.after_relu(x).relu_()              # in place: batch norm's gradient does not need its output
+        return second.after_relu(between)
 
 # %% ../../nbs/02_networks/01_operations.ipynb #72f0faff
 class DilConv(nn.Sequential):
@@ -134,7 +136,7 @@ class DilConv(nn.Sequential):
 
     def after_relu(self, x: Tensor) -> Tensor:
         "The same as `forward` for a map that has already been through the ReLU."
-        return self[0].after_relu(x)
+        return cast(DepthwisePair, self[0]).after_relu(x)
 
 # %% ../../nbs/02_networks/01_operations.ipynb #375d6185
 class Conv7x1(ReLUFirst):

@@ -76,8 +76,8 @@ def network_size(
 )->Size: # nothing is allocated
     "Parameters, and multiply-adds of convolutions and linear layers for one image, the auxiliary head apart."
     check_network(channels, layers, classes, auxiliary, stem)
-    sides = (side, side) if isinstance(side, int) else tuple(side)
-    check_side(*sides, layers, stem)
+    height, width = sides = (side, side) if isinstance(side, int) else side
+    check_side(height, width, layers, stem)
     parts, plan = _count_stem(channels, stem, sides), cell_plan(genotype, channels, layers, stem)
     older, newer = parts[0][2][1:], parts[-1][2][1:]
     for step in plan:

@@ -36,8 +36,8 @@ _log = logging.getLogger(__name__)
 
 # %% ../../nbs/07_runs/02_run.ipynb #2b6fd3b9
 @dataclass(frozen=True)
-class RunFolder:
-    "The folder of a search, or of an evaluation; see `open_run`."
+class _StoredRun:
+    "What a run folder holds."
     folder: Path
 
     @cached_property
@@ -68,6 +68,10 @@ class RunFolder:
         "Of everything that was trained with labels, the last evaluation first."
         return [report_from_dict(report) for report in read_reports(self.folder)]
 
+# %% ../../nbs/07_runs/02_run.ipynb #80ec9f7a
+@dataclass(frozen=True)
+class RunFolder(_StoredRun):
+    "The folder of a search, or of an evaluation; see `open_run`."
     def cell(self, which: str | int = "best") -> Genotype:
         "A cell that the search found: 'best', 'knee', 'median-random', or a place on the front, 0: the smallest."
         if which == "median-random": return median_random(self.result)

@@ -21,6 +21,7 @@ from ..support.checks import Count, Positive, Share, check_settings, require
 Loss = Literal["infonce", "pirl", "nt_xent"]
 Response = Literal["training_loss", "held_out_loss", "held_out_error", "effective_rank", "loss_and_rank"]
 
+# %% ../../nbs/03_scoring/04_config.ipynb #94263a89
 @dataclass(frozen=True)
 class ScoreConfig:
     "How a cell is scored; the defaults are the `quick` preset."
@@ -47,7 +48,7 @@ class ScoreConfig:
     precision: Literal["fp32", "bf16"] = "fp32"  # of the training; 'bf16' is of use on a GPU
     held_out: Annotated[float, Gt(0), Le(0.5)] = 0.2  # share of the images that a held-out response is measured on
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_settings(self)
         _check_together(self)
 

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 # %% ../../nbs/03_scoring/02_losses.ipynb #ce1740da
-def _check(first, second, temperature=1.0, negatives=None, keep=None):
+def _check(first:Tensor, second:Tensor, temperature:float=1.0, negatives:Tensor|None=None, keep:Tensor|None=None)->None:
     "Raise ValueError where a temperature or the shapes of embeddings cannot be meant."
     if not temperature > 0: raise ValueError(f"temperature must be above 0, got {temperature}")
     if first.ndim != 2 or first.shape != second.shape:
@@ -22,7 +22,8 @@ def _check(first, second, temperature=1.0, negatives=None, keep=None):
     if negatives is not None and negatives.shape[1:] != first.shape[1:]:
         got = tuple(negatives.shape)
         raise ValueError(f"negatives must be (M, {first.shape[1]}), as wide as the other embeddings, got {got}")
-    if keep is not None and (keep.dtype, keep.shape) != (torch.bool, (len(first), len(negatives))):
+    if keep is None or negatives is None: return
+    if (keep.dtype, keep.shape) != (torch.bool, (len(first), len(negatives))):
         raise ValueError(f"keep must be bool ({len(first)}, {len(negatives)}), got {keep.dtype} {tuple(keep.shape)}")
 
 # %% ../../nbs/03_scoring/02_losses.ipynb #74c80c62
@@ -82,6 +83,9 @@ def ntxent_loss(
 # %% ../../nbs/03_scoring/02_losses.ipynb #40e448b5
 class MemoryBank(nn.Module):
     "A bias-corrected moving average of the embedding of every image (paper)."
+    average: Tensor  # (N, D)
+    updates: Tensor  # (N,): how often each was updated
+
     def __init__(
         self,
         count:int, # N, number of images

@@ -79,10 +79,12 @@ def ask(
     "The pictures that a pretext task shows, and the answers that it expects."
     task = TASKS[name]
     if task.copies > 1:
+        assert views is not None                           # two of them are compared
         pictures = views(all_turns(pixels))
         turns = torch.arange(4, device=pixels.device).repeat(len(pixels))
         return pictures, turns[:, None].expand(-1, pictures.shape[1])
     if not task.classes:
+        assert views is not None                           # as above
         pictures = views(pixels)
         return pictures, torch.zeros(pictures.shape[:2], dtype=torch.int64, device=pixels.device)
     if mirror:

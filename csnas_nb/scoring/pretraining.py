@@ -8,7 +8,7 @@ __all__ = ['PretextModel']
 # %% ../../nbs/03_scoring/05_pretraining.ipynb #3713fb40
 import math
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, cast
 
 import torch
 import torch.nn.functional as F
@@ -47,6 +47,7 @@ class PretextModel(nn.Module):
 
     def embed(self, images: Tensor) -> Tensor:
         "(B, 3, H, W) -> embeddings f (B, D)."
+        assert self.f is not None                          # the task compares embeddings
         return self.f(self.network(images))
 
     def forward(self, image: Tensor, changed: Tensor) -> tuple[Tensor, Tensor]:
@@ -61,6 +62,7 @@ def pair_of(
 )->tuple[Tensor, Tensor]: # both (B, D); where the image is one of the views, their order is random
     "The two embeddings of every instance that should agree."
     if model.g is None: return changed[:, 0], changed[:, 1]
+    assert image is not None                               # g compares with it
     if changed.shape[1] == model.views: return image, model.g(changed.flatten(1))
     views = torch.cat([image[:, None], changed], dim=1)                   # the image itself is one of the P
     order = torch.rand(views.shape[:2], device=views.device).argsort(1)
@@ -94,7 +96,8 @@ def make_pretext(
     if not TASKS[config.pretext].contrast: return lambda pixels: ask(config.pretext, pixels, None, images.mirror)
     transform, count = make_views(images, config.strength), 2 if config.loss == "nt_xent" else max(1, config.views - 1)
     def views(pixels): return torch.stack([transform(pixels) for _ in range(count)], dim=1)
-    if config.pretext == "jigsaw": views = nn.Sequential(transform, Jigsaw(*images.images.shape[-2:], config.grid))
+    height, width = images.sides
+    if config.pretext == "jigsaw": views = nn.Sequential(transform, Jigsaw(height, width, config.grid))
     return lambda pixels: ask(config.pretext, pixels, views)
 
 # %% ../../nbs/03_scoring/05_pretraining.ipynb #6f65881d
@@ -183,8 +186,8 @@ def pretext_loss(
         features = model.network(pictures.flatten(0, 1))
         loss = F.cross_entropy(model.answer(features), answers.flatten())
         if model.f is None: return loss, None
-        pair = model.f(features).unflatten(0, answers.shape).unbind(1)
-        return loss + _agreement(*pair, config, accelerator), None
+        first, second = model.f(features).unflatten(0, answers.shape).unbind(1)
+        return loss + _agreement(first, second, config, accelerator), None
     first, second = model(image, pictures)
     if bank is None: return _agreement(first, second, config, accelerator), None
     form = NCE_FORMS[config.loss]
@@ -227,8 +230,8 @@ def make_pretext_step(
     accelerator:"Accelerator|None"=None, # of several processes that train together
 )->TrainStep: # takes what `batches_with_views` yields; gives the loss, and with a bank f(I) (B, D)
     "One step of training on the pretext task; on a GPU, without a bank, recorded as one graph."
-    def loss_of(*batch):
-        found = pretext_loss(model, bank, *batch, config, accelerator)
+    def loss_of(indices, image, pictures, answers):
+        found = pretext_loss(model, bank, indices, image, pictures, answers, config, accelerator)
         return tuple(value for value in found if value is not None)
     shared = loss_of if accelerator is None else accelerator.prepare(_Loss(model, loss_of))
     return TrainStep(shared, model, optimiser, StepConfig(config.precision, "never" if bank is not None else "auto"),
@@ -258,7 +261,8 @@ def pretext_epoch(
         return loss
     batches = batches_with_views(pretext, images, deck.deal(steps, size), size)
     total = run_steps(step, (tuple(own_rows(part, accelerator) for part in batch) for batch in batches), seen)
-    return (total if accelerator is None else accelerator.reduce(total, "mean")).item() / steps
+    if accelerator is not None: total = cast(Tensor, accelerator.reduce(total, "mean"))
+    return total.item() / steps
 
 # %% ../../nbs/03_scoring/05_pretraining.ipynb #0f57f1bd
 CALIBRATION_MOST = 512

@@ -77,8 +77,8 @@ def examine(
         return embed_all(model, lambda part: pictures[part], len(pictures), config.batch_size, through)
     with seeded(probe.seed), torch.no_grad():
         if model.f is not None: found = _compare(model, probe, gives(flat).unflatten(0, shape), gives, config)
-        if model.answer is not None:
-            logits, answers = gives(flat, lambda part: model.answer(model.network(part))), probe.answers.flatten()
+        if (answer := model.answer) is not None:
+            logits, answers = gives(flat, lambda part: answer(model.network(part))), probe.answers.flatten()
             found["loss"] = F.cross_entropy(logits, answers).item() + found.get("loss", 0.0)
             found["error"] = (logits.argmax(1) != answers).float().mean().item()
         return Examination(effective_rank=effective_rank(gives(probe.image, model.network)).item(), **found)

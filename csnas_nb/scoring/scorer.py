@@ -87,6 +87,7 @@ class Unfinished:
         key = question_key(as_question(genotype=genotype, **self.question), 16)
         return self.folder / f"unfinished-{key}.safetensors"
 
+# %% ../../nbs/03_scoring/07_scorer.ipynb #0ffd530e
 def _shared_device(accelerator, config):
     "The device of this process; ValueError where the processes cannot share a batch out."
     count = accelerator.num_processes
@@ -261,6 +262,7 @@ def label_free_score(
     "The label-free score of a cell: its response after a short training on a pretext task, lower is better (paper)."
     return Scorer(images, config, seed, device, folder)(genotype, on_epoch)
 
+# %% ../../nbs/03_scoring/07_scorer.ipynb #edc38335
 def pretrain(
     genotype:Genotype, # built exactly as written
     images:ImageSet, # unlabelled; labels are not looked at
@@ -312,7 +314,8 @@ def load_pretrained(
     own = {name.removeprefix("bank."): tensors.pop(name) for name in list(tensors) if name.startswith("bank.")}
     model.load_state_dict(tensors)
     if own:
-        bank = MemoryBank(*own["average"].shape, config.bank_weight)
+        count, width = own["average"].shape
+        bank = MemoryBank(count, width, config.bank_weight)
         bank.load_state_dict(own)
         bank.to(device)
     return Pretrained(model.to(device).eval(), bank, _score_from(header["score"]), config)
