@@ -6,6 +6,7 @@ MAKEFLAGS += --no-print-directory
 
 BIN := .venv/bin
 INSTALLED := .venv/.installed
+COLAB := .colab/.made
 NOTEBOOKS := $(BIN)/python tools/notebooks.py
 
 help: ## print this list
@@ -45,7 +46,8 @@ run: $(INSTALLED) ## export, then execute the default tier in place (slow cells 
 	@$(NOTEBOOKS) readme
 
 cuda: $(INSTALLED) ## on a machine with a GPU: execute in place the notebooks that have cells flagged cuda
-	@$(NOTEBOOKS) cuda
+	@$(BIN)/python -c 'import sys, torch; torch.cuda.is_available() or sys.exit("There is no GPU that PyTorch can use here.")'
+	@for notebook in $$(grep -rl --include='*.ipynb' '"#| cuda' nbs); do $(NOTEBOOKS) run --cuda $$notebook || exit 1; done
 
 lab: $(INSTALLED) ## open the notebooks in JupyterLab
 	PATH="$(CURDIR)/$(BIN):$$PATH" JUPYTER_PREFER_ENV_PATH=1 $(BIN)/jupyter lab nbs
@@ -56,7 +58,14 @@ docs: $(INSTALLED) ## build the site in docs/
 browse: $(INSTALLED) ## click through the site in docs/ with Chromium, at the widths of a desk and a phone
 	@$(NOTEBOOKS) browse
 
-colab: $(INSTALLED) ## run every notebook alone with only what Colab has, about half an hour (makes .colab, 6 GB)
+$(COLAB): | $(INSTALLED)
+	$(BIN)/python -m venv --clear .colab
+	@echo "Installing into .colab what Colab has; this takes minutes."
+	@.colab/bin/python -m pip install --quiet --disable-pip-version-check torch torchvision numpy scikit-learn \
+	 matplotlib pandas ipykernel nbconvert
+	@touch $@
+
+colab: $(INSTALLED) $(COLAB) ## run every notebook alone with only what Colab has, about half an hour (makes .colab, 6 GB)
 	@$(NOTEBOOKS) colab
 
 clean: ## remove build products, staged pages and caches (not .venv, .colab, runs)

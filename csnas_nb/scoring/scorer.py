@@ -87,22 +87,11 @@ class Unfinished:
         key = question_key(as_question(genotype=genotype, **self.question), 16)
         return self.folder / f"unfinished-{key}.safetensors"
 
-# %% ../../nbs/03_scoring/07_scorer.ipynb #0ffd530e
-def _shared_device(accelerator, config):
-    "The device of this process; ValueError where the processes cannot share a batch out."
-    count = accelerator.num_processes
-    require(config.batch_size % count == 0, "batch_size", f"a multiple of the {count} processes", config.batch_size)
-    return accelerator.device
-
-def clear_unfinished(
-    folder:Path|str, # where they lie
-)->None:
-    "Removes the states of all trainings that wait to go on, also those of other settings."
-    for path in Path(folder).glob("unfinished-*.safetensors"): path.unlink(missing_ok=True)
-
 # %% ../../nbs/03_scoring/07_scorer.ipynb #59303971
 class Scorer:
     "Scores cells, all on the same images: what does not depend on the cell is made once."
+    accelerator: "Accelerator | None"  # of several processes that train each network together
+
     def __init__(
         self,
         images:ImageSet, # unlabelled; labels are not looked at
@@ -110,12 +99,10 @@ class Scorer:
         seed:int=0, # of weights, order, views, negatives and what is held out, at least 0
         device:str|torch.device="cpu", # where the images rest and networks are trained
         folder:Path|str|None=None, # where a training that is stopped leaves its state, to go on from; None: nowhere
-        accelerator:"Accelerator|None"=None, # of several processes that train each network together
     ):
         check_fit(config, images)
         if seed < 0: raise ValueError(f"seed must be at least 0, got {seed}")
-        self.config, self.seed, self.accelerator = config, seed, accelerator
-        self.device = device = device if accelerator is None else _shared_device(accelerator, config)
+        self.config, self.seed, self.device, self.accelerator = config, seed, device, None
         self.unfinished = None if folder is None else Unfinished(Path(folder), images, config, seed)
         self.train, probed = split_probe(to_device(unlabelled(images), device), config, seed)
         self.pretext = make_pretext(self.train, config)
@@ -262,6 +249,15 @@ def label_free_score(
     "The label-free score of a cell: its response after a short training on a pretext task, lower is better (paper)."
     return Scorer(images, config, seed, device, folder)(genotype, on_epoch)
 
+# %% ../../nbs/03_scoring/07_scorer.ipynb #0ffd530e
+def _shared_scorer(accelerator, images, config, *others):
+    "A scorer whose networks several processes train together; ValueError where they cannot share a batch out."
+    count = accelerator.num_processes
+    require(config.batch_size % count == 0, "batch_size", f"a multiple of the {count} processes", config.batch_size)
+    scorer = Scorer(images, config, *others)
+    scorer.accelerator = accelerator
+    return scorer
+
 # %% ../../nbs/03_scoring/07_scorer.ipynb #edc38335
 def pretrain(
     genotype:Genotype, # built exactly as written
@@ -274,8 +270,9 @@ def pretrain(
     on_epoch:Callable[[int, float], None]|None=None, # gets epoch (from 0) and response after each, may raise to stop
 )->Pretrained: # same numbers likewise; the caller's random state is left as it was
     "A small network of a cell, trained on its pretext task, by all processes that were launched (paper)."
-    accelerator = make_accelerator(device) if is_launched() else None
-    return Scorer(images, config, seed, device, folder, accelerator).pretrain(genotype, on_epoch)
+    if not is_launched(): return Scorer(images, config, seed, device, folder).pretrain(genotype, on_epoch)
+    accelerator = make_accelerator(device)
+    return _shared_scorer(accelerator, images, config, seed, accelerator.device, folder).pretrain(genotype, on_epoch)
 
 # %% ../../nbs/03_scoring/07_scorer.ipynb #b0db04e7
 def untrained(

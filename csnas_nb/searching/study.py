@@ -10,6 +10,7 @@ import hashlib
 import inspect
 import json
 import math
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -25,7 +26,7 @@ from ..networks.genotype import Genotype, to_json
 from ..networks.size import Size, network_size
 from ..scoring.config import QUICK, ScoreConfig, config_from_dict
 from ..scoring.pretraining import check_fit
-from ..scoring.scorer import Scorer, clear_unfinished
+from ..scoring.scorer import Scorer
 from .proposals import SAMPLERS, Limits, SamplerConfig, SearchOptions
 from .results import SearchResult, plot_front, plot_history
 from .space import SearchSpace, encode_genotype
@@ -148,6 +149,9 @@ def read_settings(
     return json.loads(path.read_text(encoding="utf-8"))
 
 # %% ../../nbs/04_searching/06_study.ipynb #3349f093
+UNFINISHED = "unfinished"
+"Folder in a run folder for the state of a cell that is being trained."
+
 def score_objective(
     images:ImageSet, # unlabelled
     config:ScoreConfig, # how a cell is scored
@@ -218,12 +222,12 @@ def search(
     "A search for a cell without labels (paper)."
     images, name = unlabelled(images), _checked_call(images, trials, config, space, options, objective, seed)
     settings = search_settings(images, config, space, sampler, seed, options, name)
-    objective = objective or score_objective(images, config, seed, device, folder)
+    objective = objective or score_objective(images, config, seed, device, folder and Path(folder) / UNFINISHED)
     cost = counted_size(images, config, options.limits)
     with quiet_optuna(), open_study(folder, settings, 1 + options.pareto) as study:
         if folder is not None: write_settings(settings | {"origin": images.origin}, folder)
         run_trials(study, space, objective, trials, sampler, seed, progress, options=options, cost=cost)
-        if folder is not None: clear_unfinished(folder)
+        if folder is not None: shutil.rmtree(Path(folder) / UNFINISHED, ignore_errors=True)
         result = SearchResult(study)
         if folder is not None and result.complete: write_result(result, folder)
     return result

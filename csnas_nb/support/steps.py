@@ -11,19 +11,15 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import torch
-from accelerate import Accelerator
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from .checks import Positive, check_settings
 _log = logging.getLogger(__name__)
-
-# %% ../../nbs/12_support/07_steps.ipynb #3ce0849b
-if TYPE_CHECKING: from accelerate import Accelerator
 
 # %% ../../nbs/12_support/07_steps.ipynb #2bc643f9
 @dataclass(frozen=True)
@@ -57,7 +53,7 @@ class PlainStep:
         model:nn.Module, # in training mode, on its device
         optimiser:torch.optim.Optimizer, # of the model's parameters
         config:StepConfig=StepConfig(), # precision, graph, clipping
-        accelerator:"Accelerator|None"=None, # that prepared model and optimiser (Hugging Face), if one did
+        accelerator:Any=None, # an Accelerator that prepared model and optimiser (Hugging Face), if one did
     ):
         self.loss_of, self.model, self.optimiser = loss_of, model, optimiser
         self.config, self.accelerator = config, accelerator
@@ -250,7 +246,7 @@ class TrainStep(PlainStep):
         model:nn.Module, # in training mode, on its device
         optimiser:torch.optim.Optimizer, # of the model's parameters
         config:StepConfig=StepConfig(), # precision, graph, clipping
-        accelerator:"Accelerator|None"=None, # as above; with a scaler or several processes nothing is recorded
+        accelerator:Any=None, # as above; with a scaler or several processes nothing is recorded
         recorder:"CudaGraph|TapeRecorder|None"=None, # for tests; None: a CUDA graph on a CUDA device, else none
     ):
         super().__init__(loss_of, model, optimiser, config, accelerator)

@@ -1,0 +1,252 @@
+"""Tests of tools/: each makes what it needs in a temporary folder and leaves the tree alone."""
+from __future__ import annotations
+
+import contextlib
+import io
+import shutil
+import sys
+import tempfile
+import unittest
+from pathlib import Path
+from types import SimpleNamespace
+from unittest import mock
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tools"))
+
+import execution
+import notebooks
+import pages
+import project
+import rooms
+import street
+from execnb.nbio import dict2nb, mk_cell, read_nb, write_nb
+
+NAME = street.order()[0]
+WHOLE = ["# Title\n\n> line", f"{execution.OPENING} much",
+         "## Recap\n\nSo.\n\n**Exercises**\n\n1. Do\n2. Think\n\nNext: [it](NEXT)", "## Solutions",
+         "**1.** Done", "**2.** Thought"]
+
+
+def notebook(*cells):
+    "A notebook of texts (Markdown) and cells."
+    return dict2nb({"cells": [mk_cell(cell, "markdown") if isinstance(cell, str) else cell for cell in cells],
+                    "metadata": {}, "nbformat": 4, "nbformat_minor": 5})
+
+
+class Temporary(unittest.TestCase):
+    "With a folder of its own."
+
+    def setUp(self):
+        self.folder = Path(tempfile.mkdtemp()).resolve()
+        self.addCleanup(shutil.rmtree, self.folder, ignore_errors=True)
+
+    def write(self, name: str, text: str) -> Path:
+        path = self.folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+        return path
+
+
+class TestForm(unittest.TestCase):
+    def test_whole(self):
+        following = Path(street.order()[1])
+        link = following.name if following.parent == Path(NAME).parent else f"../{following}"
+        texts = [text.replace("NEXT", link) for text in WHOLE]
+        self.assertEqual(execution.form_faults(notebook(*texts), NAME), [])
+        self.assertEqual(len(execution.form_faults(notebook(*texts[:-1]), NAME)), 1)
+
+    def test_nothing(self):
+        found = execution.form_faults(notebook("# Title"), NAME)
+        self.assertEqual(len(found), 5)
+        self.assertEqual(execution.form_faults(notebook("# Title"), street.FRONT), [])
+
+    def test_pictures(self):
+        picture = mk_cell("show()")
+        picture["outputs"] = [{"data": {"image/png": ""}}]
+        self.assertEqual(execution.form_faults(notebook(picture, "*A house.*"), street.FRONT), [])
+        self.assertEqual(len(execution.form_faults(notebook("# Title", picture, "**Bold**"), street.FRONT)), 1)
+        self.assertEqual(len(execution.form_faults(notebook("# Title", picture), street.FRONT)), 1)
+
+    def test_stored(self):
+        path = project.ROOT / "nbs" / NAME
+        read = read_nb(path)
+        self.assertFalse(execution.is_stamp(read.cells[0]))
+        execution.stamp_notebook(read, path)
+        once = execution.clean_text(read)
+        execution.stamp_notebook(read, path)
+        self.assertEqual(execution.clean_text(read), once)
+        self.assertEqual([cell.get("id") for cell in read.cells[1:4]], ["colab-badge", "street", "colab-install"])
+
+
+class TestExecution(Temporary):
+    def execute(self, *cells, options=("--write",)):
+        path = self.folder / "one.ipynb"
+        made = notebook(*map(mk_cell, cells))
+        made.cells[-1].outputs = [{"output_type": "stream", "name": "stdout", "text": ["before"]}]
+        write_nb(made, path)
+        execution.execute_apart(path, *options)
+        return read_nb(path).cells
+
+    def test_stores(self):
+        slow = "#| slow\nraise ValueError"
+        said, described, shown, kept = self.execute("print(6 * 7)", 'ROOM = 3\n"What it is."', "ROOM + 1", slow)
+        self.assertEqual(said.outputs[0].text, ["42\n"])
+        self.assertEqual(described.outputs, [])
+        self.assertEqual(shown.outputs[0].data["text/plain"], ["4"])
+        self.assertEqual(kept.outputs[0].text, ["before"])
+
+    def test_fails(self):
+        with self.assertRaisesRegex(project.Failure, "(?s)Cell #2.*ZeroDivisionError"):
+            self.execute("1", "1 / 0")
+        self.assertEqual(read_nb(self.folder / "one.ipynb").cells[0].outputs, [])
+        with self.assertRaisesRegex(project.Failure, "Cell #1 prints on stderr:\nhelp"):
+            self.execute("import sys\nprint('help', file=sys.stderr)")
+        with self.assertRaisesRegex(project.Failure, "Cell #1"):
+            self.execute("#| slow\nraise ValueError", options=("--slow",))
+
+
+class TestProject(Temporary):
+    def test_held(self):
+        with contextlib.redirect_stdout(io.StringIO()) as said:
+            self.assertTrue(project.held("good", lambda: None))
+            command = [sys.executable, "-c", "raise SystemExit('no')"]
+            self.assertFalse(project.held("bad", lambda: project.call(command)))
+            self.assertFalse(project.held("known", lambda: None, ["old"]))
+            self.assertFalse(project.held("broken", lambda: {}["key"]))
+        self.assertRegex(said.getvalue(), r"ok +0\.\d s  good\nFAIL +\d\.\d s  bad\nFAILED: bad: no\nFAIL")
+        self.assertIn("FAILED: broken: KeyError('key')", said.getvalue())
+
+    def test_export(self):
+        shutil.copy(project.ROOT / "settings.ini", self.folder)
+        cells = [mk_cell("#| default_exp rooms.one"), mk_cell("#| export\ndef one(): return 1")]
+        (self.folder / "nbs" / "01_rooms").mkdir(parents=True)
+        write_nb(notebook(*cells), self.folder / "nbs" / "01_rooms" / "01_one.ipynb")
+        front = [mk_cell("#| default_exp __init__"),
+                 mk_cell('#| export\n"The door."\nfrom __future__ import annotations')]
+        write_nb(notebook("# Door\n> The door", *front), self.folder / "nbs" / "02_door.ipynb")
+        gone = self.write("csnas_nb/rooms/gone.py", "left = 1")
+        data = self.write("csnas_nb/bank.csv", "1,2")
+        with mock.patch.object(project, "ROOT", self.folder):
+            project.export()
+            module = self.folder / "csnas_nb" / "rooms" / "one.py"
+            before = module.stat().st_ino
+            project.export()
+        self.assertIn("def one", module.read_text())
+        self.assertEqual(module.stat().st_ino, before)
+        self.assertFalse(gone.exists())
+        self.assertTrue(data.exists() and (self.folder / "pyproject.toml").is_file())
+        text = (self.folder / "csnas_nb" / "__init__.py").read_text()
+        self.assertLess(text.index("The door"), text.index("__version__"))
+        self.assertEqual(list(self.folder.rglob(".*.py.*")), [])
+
+    def test_copy_and_fresh(self):
+        self.write("a/kept.txt", "kept")
+        self.write("a/gone.txt", "gone")
+        self.write(".gitignore", "ignored")
+        with mock.patch.object(project, "ROOT", self.folder):
+            for command in (["init", "--quiet"], ["add", "--all"], ["commit", "--quiet", "-m", "x"]):
+                project.git(self.folder, *command)
+            (self.folder / "a" / "gone.txt").unlink()
+            self.write("a/new.txt", "new")
+            self.write("ignored", "no")
+            with self.assertRaisesRegex(project.Failure, "(?s)make it.* D a/gone.txt.*a/new.txt"):
+                notebooks.fresh(lambda: None, "make it", "a")
+            copy = project.copy_tree(self.folder.parent / f"{self.folder.name}-copy")
+        self.addCleanup(shutil.rmtree, copy)
+        self.assertEqual(sorted(path.name for path in copy.rglob("*.txt")), ["kept.txt", "new.txt"])
+        with mock.patch.object(project, "ROOT", copy):
+            notebooks.fresh(lambda: None, "make it", ".")
+
+
+class TestRooms(unittest.TestCase):
+    TEXT = ('"Doc"\n__all__ = ["one", "SIZE", "Big", "TWO"]\nSIZE = 3  # of a house\nTWO = (1,\n  2)\n\n\ndef one():\n'
+            '    "Gives one."\n\n\nclass Big:\n    "Much.\\nMore."\n')
+
+    def test_module(self):
+        module = rooms.Module("rooms.one", NAME, "one.ipynb", self.TEXT)
+        self.assertEqual(module.exported, ["Big", "one", "SIZE", "TWO"])
+        self.assertEqual(list(map(module.line, module.exported)), ["Much.", "Gives one.", "of a house", "`(1, 2)`"])
+
+    def test_package(self):
+        self.assertIn("networks.genotype", rooms.modules())
+        self.assertIn(("reference.ipynb", "networks.genotype.KNOWN_CELLS"), rooms.entries())
+        self.assertEqual(rooms.front_door()["Genotype"].name, "networks.genotype")
+        self.assertIn("| function |", rooms.reference())
+
+    def test_check(self):
+        first, second = street.order()[:2]
+        made = [rooms.Module("__init__", street.order()[2], "", ""), rooms.Module("a.one", first, "", self.TEXT),
+                rooms.Module("a.two", second, "", self.TEXT + "\n" * 400)]
+        graph = SimpleNamespace(find_modules_directly_imported_by=lambda name: {"csnas_nb.a.two"})
+        with mock.patch.object(rooms, "modules", lambda: {module.name: module for module in made}), \
+                mock.patch("grimp.build_graph", lambda *_, **__: graph):
+            with self.assertRaises(project.Failure) as failed:
+                rooms.check()
+        found = str(failed.exception)
+        self.assertIn("csnas_nb.a.one imports from csnas_nb.a.two, which comes later", found)
+        self.assertIn("Big stands in csnas_nb.a.one and in csnas_nb.a.two", found)
+        self.assertIn("350 at most", found)
+        self.assertIn("csnas_nb.a.one.one leaves out a type", found)
+
+
+class TestStreet(unittest.TestCase):
+    def test_street(self):
+        self.assertEqual(street.missing(), [])
+        self.assertEqual(street.address(street.FRONT), ("", 0))
+        self.assertEqual(street.page_name("03_scoring/02_losses.ipynb"), "03_scoring/losses.ipynb")
+        self.assertTrue(street.line(NAME).startswith("[**Images, 1 of "))
+        self.assertIn("[Networks](../02_networks/01_operations.ipynb)", street.line(NAME))
+        self.assertNotIn("**", street.line(street.FRONT))
+
+
+class TestPages(Temporary):
+    def test_texts(self):
+        self.assertEqual(pages.site_link("../03_scoring/02_losses.ipynb", "02_networks"), "../03_scoring/losses.ipynb")
+        self.assertTrue(pages.site_link("../../LICENSE", "02_networks").endswith("/blob/main/LICENSE"))
+        self.assertEqual(pages.relink("[a](b.md#c) [d](https://e) ![f](g.png)", str.upper),
+                         "[a](B.MD#c) [d](https://e) ![f](G.PNG)")
+        self.assertEqual(pages.caption("*A `small` [house](x).* And more."), "A small house.")
+        self.assertEqual(pages.caption("**Bold**"), "")
+
+    def test_notebook(self):
+        known, unknown, method = ("[`x`](https://csnas-nb.github.io/csnas_nb/02_networks/genotype.html#genotype)",
+                                  "[`y`](https://csnas-nb.github.io/csnas_nb/02_networks/genotype.html#nowhere)",
+                                  "[`z`](https://csnas-nb.github.io/csnas_nb/02_networks/genotype.html#genotype.live)")
+        path = self.folder / "02_two.ipynb"
+        write_nb(notebook(known, unknown, method, mk_cell("show()"), "*A house.*", "[o](01_one.ipynb#a)"), path)
+        pages.rewrite_notebook(path, "02_networks/02_two.ipynb")
+        self.assertEqual([cell.source for cell in read_nb(self.folder / "two.ipynb").cells],
+                         ["[`x`](/02_networks/genotype.html#genotype)", "`y`",
+                          "[`z`](/02_networks/genotype.html#genotype)",
+                          '#| fig-alt: "A house."\nshow()', "*A house.*", "[o](one.ipynb#a)"])
+
+    def test_problems(self):
+        self.write("picture.png", "x")
+        good = self.write("a/good.html", '<p id="here"><a href="../bad.html#there">x</a> <a href="#here">x</a> '
+                          '<a href="https://x.org">x</a> <img alt="x" src="../picture.png"> <code>a](b</code></p>')
+        bad = self.write("bad.html", '<p id="there">[x](y) <a href="none.html">x</a> <a href="a/good.html#no">x</a> '
+                         '<img alt="" src="data:image/png;base64,"> <script src="https://x.org/y.js"></script></p>')
+        self.write("style.css", "@import url(https://fonts.org);")
+        listed = [f"<i id='{anchor}'>{name}</i>" for (_, anchor), (_, name) in rooms.entries().items()]
+        self.write("reference.html", "".join(listed))
+        for page, _ in rooms.entries():
+            if page != "reference.ipynb":
+                self.write(page.replace(".ipynb", ".html"), (self.folder / "reference.html").read_text())
+        found = pages.problems(self.folder)
+        self.assertEqual(len(found), 7, found)
+        for problem in ("raw Markdown", "no such file: none.html", "no such anchor: a/good.html#no", "empty picture",
+                        "a picture without words", "needs the network: https://x.org/y.js",
+                        "style.css needs the network"):
+            self.assertTrue(any(problem in line for line in found), problem)
+        self.assertFalse(any(good.name in line.partition(":")[0] for line in found), bad)
+
+
+class TestColab(Temporary):
+    def test_place(self):
+        seen = execution.place(self.folder, Path("/repository"))
+        said = project.call(["python", "-c", "import google.colab, sys; print(sys.prefix)"], self.folder, **seen)
+        self.assertEqual(said.strip(), str(self.folder / "own"))
+
+
+if __name__ == "__main__":
+    unittest.main()
