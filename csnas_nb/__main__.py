@@ -7,6 +7,7 @@ __all__ = []
 
 # %% ../nbs/09_command/05_command.ipynb #9bea9a50
 import logging
+import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -56,6 +57,8 @@ def main(
     "The `csnas` command."
     logging.basicConfig(format="csnas: %(levelname)s: %(message)s", level=logging.WARNING, force=True)
     arguments = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
+    if int(os.environ.get("WORLD_SIZE", 1)) > 1 and arguments[0] in VERBS.keys() - {"evaluate", "pretrain"}:
+        return _complain(f"{arguments[0]} runs in one process: start it without accelerate launch", 2)
     try: code = make_app(arguments[0])(arguments, standalone_mode=False, prog_name="csnas") or 0
     except (typer.Abort, KeyboardInterrupt): code = _INTERRUPTED
     except typer.Exit as stop: code = stop.exit_code

@@ -7,6 +7,7 @@ __all__ = []
 
 # %% ../../nbs/09_command/03_search_verbs.ipynb #88586538
 import logging
+import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -33,6 +34,7 @@ from ..searching.stability import plot_stability, stability_table
 from ..searching.study import search
 from ..searching.trust import advise, check_table, check_to_dict
 from ..support.devices import is_main_process
+from ..support.files import only_one
 _log = logging.getLogger(__name__)
 
 # %% ../../nbs/09_command/03_search_verbs.ipynb #34b7aa16
@@ -283,11 +285,13 @@ def pretrain_verb(
     given["skip_broken"] = skip_broken
     if data is not None: images = loaded(data, "train", seed, quiet, True, **given)
     else: assert run is not None; images = run.images                    # one of the two is there, see above
-    path.parent.mkdir(parents=True, exist_ok=True)                       # before hours are spent
-    trained = pretrain(genotype, images, config, seed=seed, device=pick_device(device), folder=path.parent)
-    if not is_main_process(): return
+    unfinished = path.with_name(f"{path.name}.unfinished")               # made before hours are spent
+    with only_one(unfinished if is_main_process() else None, "training"):
+        trained = pretrain(genotype, images, config, seed=seed, device=pick_device(device), folder=unfinished)
+        if not is_main_process(): return
+        if trained.score.finite: save_pretrained(trained, path)
+    shutil.rmtree(unfinished, ignore_errors=True)
     if not trained.score.finite: raise RuntimeError(f"{genotype.name}: training broke down, nothing is written")
-    save_pretrained(trained, path)
     value, parameters = trained.score.value, trained.score.parameters
     emit(f"{genotype.name}: response {value:.4f} after {config.epochs} epochs, {parameters:,} parameters\n"
          f"written to {path}", {"cell": genotype.name, "response": value, "parameters": parameters,

@@ -28,7 +28,7 @@ from .measures import balanced_error, confusion_matrix, error_rate
 from .recipes import RECIPES, LabelledImages, Recipe
 from ..networks.genotype import Genotype
 from ..networks.network import Network
-from ..support.devices import make_accelerator
+from ..support.devices import check_together, is_launched, make_accelerator
 from ..support.files import only_one
 from ..support.machine import peak_memory
 from ..support.resuming import run_epochs
@@ -156,6 +156,7 @@ def train_epochs(
     state, name = Progress([], -1, weights_of(training.network)), training.network.genotype.name
     if folder:
         if (folder / CHECKPOINT).is_file(): state = read_checkpoint(folder / CHECKPOINT, training, identity)
+        check_together(len(state.epochs), folder, training.accelerator)
         if training.accelerator.is_main_process: folder.mkdir(parents=True, exist_ok=True)
     with training_bar(training, state, f"{name} seed {seed}", progress) as on_step:
         run_epochs(LabelledRun(training, state, seed, folder, identity, on_epoch, on_step))
@@ -172,7 +173,8 @@ def begin_with(
     own, other = network.state_dict(), body(start.state_dict())
     if {k: v.shape for k, v in body(own).items()} != {k: v.shape for k, v in other.items()}:
         raise ValueError(f"the network to begin with, {start.genotype.name} of {start.layers} cells, is not of the "
-                         f"same cells, channels and layers as {network.genotype.name} of {network.layers}")
+                         f"same cells, channels and layers as {network.genotype.name} of {network.layers}: other "
+                         "names or shapes of weights")
     network.load_state_dict(own | other)
     return network
 
@@ -213,11 +215,12 @@ def train(
     check_trainable(images, valid, recipe, seed)
     place, side = None if folder is None else Path(folder), recipe.side
     identity = run_identity(genotype, images, valid, recipe, seed, precision, start)
-    if place and (place / NETWORK).is_file(): return load_trained(place / NETWORK, device, identity)
+    file = place and place / NETWORK
+    if file and file.is_file() and not is_launched(): return load_trained(file, device, identity)
     accelerator, here, there = make_accelerator(device, precision), resized(images, side), resized(valid, side)
     network = begin_with(labelled_network(genotype, recipe, len(images.classes), seed), start)
     with seeded(seed), only_one(place if accelerator.is_main_process else None, "training"):
-        if place and accelerator.num_processes == 1 and (place / NETWORK).is_file():         # finished meanwhile
-            return load_trained(place / NETWORK, device, identity)
+        check_together(bool(file and file.is_file()), place, accelerator)
+        if file and file.is_file(): return load_trained(file, device, identity)              # finished meanwhile
         training = prepare_training(network, here, there, recipe, seed, accelerator, workers)
         return finish(training, train_epochs(training, seed, place, identity, on_epoch, progress), place, identity)

@@ -28,7 +28,7 @@ from csnas_nb.scoring.pretraining import (
 )
 from .responses import Examination, examine, make_probe, response_of, split_probe
 from ..support.checks import require
-from ..support.devices import is_launched, is_main_process, make_accelerator
+from ..support.devices import check_together, is_launched, is_main_process, make_accelerator
 from ..support.files import read_tensors, write_tensors
 from ..support.machine import peak_memory, versions
 from ..support.questions import as_question, question_key
@@ -69,24 +69,6 @@ class Pretrained:
     score: Score
     config: ScoreConfig = field(default=QUICK)
 
-# %% ../../nbs/03_scoring/07_scorer.ipynb #c8e96a15
-class Unfinished:
-    "The files in which trainings without labels wait to go on."
-    def __init__(
-        self,
-        folder:Path, # made when the first is written
-        images:ImageSet, # trained on
-        config:ScoreConfig, # of the score
-        seed:int, # of weights, order, views, negatives and what is held out
-    ):
-        shown = [images.fingerprint, images.mean, images.std, images.mirror]
-        self.folder, self.question = folder, {"config": config, "seed": seed, "images": shown, "versions": versions()}
-
-    def path(self, genotype: Genotype) -> Path:
-        "The file of one cell; it need not be there."
-        key = question_key(as_question(genotype=genotype, **self.question), 16)
-        return self.folder / f"unfinished-{key}.safetensors"
-
 # %% ../../nbs/03_scoring/07_scorer.ipynb #59303971
 class Scorer:
     "Scores cells, all on the same images: what does not depend on the cell is made once."
@@ -98,12 +80,12 @@ class Scorer:
         config:ScoreConfig=QUICK, # network, training, loss, response
         seed:int=0, # of weights, order, views, negatives and what is held out, at least 0
         device:str|torch.device="cpu", # where the images rest and networks are trained
-        folder:Path|str|None=None, # where a training that is stopped leaves its state, to go on from; None: nowhere
+        folder:Path|str|None=None, # where a long training leaves its state, to go on from; None: nowhere
     ):
         check_fit(config, images)
         if seed < 0: raise ValueError(f"seed must be at least 0, got {seed}")
         self.config, self.seed, self.device, self.accelerator = config, seed, device, None
-        self.unfinished = None if folder is None else Unfinished(Path(folder), images, config, seed)
+        self.images, self.folder = images, None if folder is None else Path(folder)
         self.train, probed = split_probe(to_device(unlabelled(images), device), config, seed)
         self.pretext = make_pretext(self.train, config)
         self.probe = make_probe(probed, self.pretext, seed)
@@ -116,15 +98,24 @@ class Scorer:
         "A network of a cell, trained on the pretext task; same machine, same numbers, on the CPU bit for bit."
         return _train(self, genotype, on_epoch)
 
-    def forget(self, genotype: Genotype) -> None:
-        "Removes the state of a training that was stopped and shall not go on."
-        if self.unfinished: self.unfinished.path(genotype).unlink(missing_ok=True)
-
     def untrained(self, genotype: Genotype) -> Examination:
         "What a network is like before it has learned anything."
         network = Network(genotype, self.config.channels, self.config.layers, seed=self.seed)
         with seeded(self.seed): model = make_pretext_model(network, self.config).to(self.device)
         return examine(model, self.probe, self.config)
+
+# %% ../../nbs/03_scoring/07_scorer.ipynb #c8e96a15
+def unfinished_file(
+    scorer:"Scorer", # with a folder or without
+    genotype:Genotype, # built exactly as written
+)->Path|None: # it need not be there; None without a folder
+    "The file in which the training of a cell waits to go on."
+    if scorer.folder is None: return None
+    images, processes = scorer.images, scorer.accelerator.num_processes if scorer.accelerator else 1
+    shown = [images.fingerprint, images.mean, images.std, images.mirror]
+    question = as_question(genotype=genotype, config=scorer.config, seed=scorer.seed, images=shown, versions=versions(),
+                           device=torch.device(scorer.device).type, processes=processes)
+    return scorer.folder / f"unfinished-{question_key(question, 16)}.safetensors"
 
 # %% ../../nbs/03_scoring/07_scorer.ipynb #2ecfb80c
 @dataclass
@@ -175,12 +166,12 @@ def _begin(scorer, genotype, on_epoch):
     model = make_pretext_model(network, config).to(scorer.device).train()
     bank = MemoryBank(len(images), config.width, config.bank_weight).to(scorer.device) if config.head_views else None
     optimiser, scheduler = make_pretext_optimiser(model, config, config.epochs * config.steps(len(images)))
-    deck, path = Deck(len(images), images.images.device), scorer.unfinished and scorer.unfinished.path(genotype)
+    deck, path = Deck(len(images), images.images.device), unfinished_file(scorer, genotype)
     return PretextRun(scorer, model, bank, optimiser, scheduler, deck, path, on_epoch)
 
 # %% ../../nbs/03_scoring/07_scorer.ipynb #cde5b99f
 KEEP_AFTER = 10.0
-"Seconds of a training that may be lost."
+"Least seconds between two writings."
 
 def _parts(run):
     "The state of a training as tensors."
@@ -223,6 +214,7 @@ def _train(scorer, genotype, on_epoch):
         run = _begin(scorer, genotype, on_epoch)
         if run.path and run.path.is_file(): _go_on(run)
         elif run.bank is not None: fill_bank(run.model, run.bank, images, config.batch_size)
+        check_together(len(run.losses), scorer.folder, scorer.accelerator)
         run_epochs(run, KEEP_AFTER)
         network, batch = run.model.network, lambda part: normalise(images.images[part], images)
         calibrate(network, batch, len(images), config.batch_size)
@@ -231,8 +223,6 @@ def _train(scorer, genotype, on_epoch):
     score = Score(tuple(run.losses), tuple(responses), time.perf_counter() - run.start,
                   sum(p.numel() for p in network.parameters()), run.report if finite else None,
                   max(run.memory, run.peak()))
-    if scorer.accelerator: scorer.accelerator.wait_for_everyone()
-    if is_main_process(): scorer.forget(genotype)
     return Pretrained(run.model, run.bank, score, config)
 
 # %% ../../nbs/03_scoring/07_scorer.ipynb #738d5503
@@ -243,7 +233,7 @@ def label_free_score(
     *,
     seed:int=0, # of weights, order, views, negatives and what is held out, at least 0
     device:str|torch.device="cpu", # where to train
-    folder:Path|str|None=None, # where a training that is stopped leaves its state, to go on from; None: nowhere
+    folder:Path|str|None=None, # where a long training leaves its state, to go on from; it stays; None: nowhere
     on_epoch:Callable[[int, float], None]|None=None, # gets epoch (from 0) and response after each, may raise to stop
 )->Score: # same seed, same machine: same numbers, on the CPU bit for bit
     "The label-free score of a cell: its response after a short training on a pretext task, lower is better (paper)."
@@ -266,7 +256,7 @@ def pretrain(
     *,
     seed:int=0, # of weights, order, views, negatives and what is held out, at least 0
     device:str|torch.device="cpu", # where to train; `accelerate launch` decides by itself
-    folder:Path|str|None=None, # where a training that is stopped leaves its state, to go on from; None: nowhere
+    folder:Path|str|None=None, # where a long training leaves its state, to go on from; it stays; None: nowhere
     on_epoch:Callable[[int, float], None]|None=None, # gets epoch (from 0) and response after each, may raise to stop
 )->Pretrained: # same numbers likewise; the caller's random state is left as it was
     "A small network of a cell, trained on its pretext task, by all processes that were launched (paper)."

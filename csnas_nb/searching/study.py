@@ -26,7 +26,7 @@ from ..networks.genotype import Genotype, to_json
 from ..networks.size import Size, network_size
 from ..scoring.config import QUICK, ScoreConfig, config_from_dict
 from ..scoring.pretraining import check_fit
-from ..scoring.scorer import Scorer
+from ..scoring.scorer import Scorer, unfinished_file
 from .proposals import SAMPLERS, Limits, SamplerConfig, SearchOptions
 from .results import SearchResult, plot_front, plot_history
 from .space import SearchSpace, encode_genotype
@@ -160,11 +160,12 @@ def score_objective(
     folder:Path|str|None=None, # where a training that is stopped leaves its state, to go on from; None: nowhere
 )->Objective: # not finite where a cell does not fit into the GPU's memory
     "The label-free score as an objective of `run_trials` (paper)."
-    scorer = Scorer(images, config, seed, device, folder)
+    scorer, told = Scorer(images, config, seed, device, folder), []
     def objective(genotype, report):
+        while told: told.pop().unlink(missing_ok=True)                   # its score is in the study by now
+        if path := unfinished_file(scorer, genotype): told.append(path)
         def on_epoch(epoch, response): report(epoch, response, ask=epoch + 1 < config.epochs)
         try: score = scorer(genotype, on_epoch)
-        except optuna.TrialPruned: scorer.forget(genotype); raise
         except torch.cuda.OutOfMemoryError as error: return math.nan, {"error": str(error)}
         def plain(values): return [value if math.isfinite(value) else None for value in values]
         seen = asdict(score.examination) if score.examination else {}
@@ -222,12 +223,13 @@ def search(
     "A search for a cell without labels (paper)."
     images, name = unlabelled(images), _checked_call(images, trials, config, space, options, objective, seed)
     settings = search_settings(images, config, space, sampler, seed, options, name)
-    objective = objective or score_objective(images, config, seed, device, folder and Path(folder) / UNFINISHED)
+    own, kept = objective, None if folder is None else Path(folder) / UNFINISHED
+    objective = own or score_objective(images, config, seed, device, kept)
     cost = counted_size(images, config, options.limits)
     with quiet_optuna(), open_study(folder, settings, 1 + options.pareto) as study:
         if folder is not None: write_settings(settings | {"origin": images.origin}, folder)
         run_trials(study, space, objective, trials, sampler, seed, progress, options=options, cost=cost)
-        if folder is not None: shutil.rmtree(Path(folder) / UNFINISHED, ignore_errors=True)
+        if own is None and kept is not None: shutil.rmtree(kept, ignore_errors=True)
         result = SearchResult(study)
         if folder is not None and result.complete: write_result(result, folder)
     return result

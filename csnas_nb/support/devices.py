@@ -7,6 +7,7 @@ __all__ = []
 
 # %% ../../nbs/12_support/09_devices.ipynb #fc572ce5
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
@@ -22,7 +23,7 @@ def is_launched()->bool: # by `accelerate launch` or `torch.distributed.run`
 
 def is_main_process()->bool: # True where there is only one
     "Is this the process that prints and writes?"
-    return int(os.environ.get("RANK", 0)) == 0
+    return not is_launched() or int(os.environ.get("RANK", 0)) == 0
 
 # %% ../../nbs/12_support/09_devices.ipynb #e579025b
 def check_device(
@@ -81,3 +82,15 @@ class _Gathered(torch.autograd.Function):
     def backward(ctx, gradient):
         own = gradient.chunk(ctx.accelerator.num_processes)[ctx.accelerator.process_index]
         return own * ctx.accelerator.num_processes, None
+
+# %% ../../nbs/12_support/09_devices.ipynb #9af7f03a
+def check_together(
+    done:int, # epochs that this process has behind it
+    folder:Path|str|None, # where it looked
+    accelerator:"Accelerator|None"=None, # of several processes; None: there is one
+)->None: # raises ValueError in all of them where they differ
+    "Do all processes go on from the same epoch?"
+    if accelerator is None or accelerator.num_processes == 1: return
+    from accelerate.utils import gather_object
+    if len({*gather_object([done])}) > 1:
+        raise ValueError(f"the processes do not all see what lies in {folder}: it must be on a disk that they share")

@@ -71,10 +71,10 @@ def write_tensors(
     header:dict[str, Any], # what goes with them, as plain data
 )->None: # written whole or not at all
     "A safetensors file whose header holds JSON."
-    from safetensors.torch import save_file
+    from safetensors.torch import save
     plain = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
     texts = {name: json.dumps(value) for name, value in header.items()}
-    with whole_file(path) as part: save_file(plain, part, metadata=texts)
+    write_whole(path, save(plain, metadata=texts))       # written by us: an error of the system is an OSError
 
 # %% ../../nbs/12_support/01_files.ipynb #7ff4ac59
 def read_tensors(

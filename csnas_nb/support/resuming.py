@@ -29,28 +29,34 @@ def restore_optimiser(
     state:Mapping[str, Tensor], # from `optimiser_state`
 )->None:
     "Gives an optimiser its memory back; rates and settings stay as they are."
-    weights = dict(model.named_parameters())
+    weights, groups = dict(model.named_parameters()), optimiser.param_groups
+    there = {weight for group in groups if group.get("fused") or group.get("capturable") for weight in group["params"]}
     for name, value in state.items():
         kind, _, owner = name.partition(".")
         weight = weights[owner]
-        like = torch.empty_like(weight, dtype=value.dtype) if value.shape == weight.shape else torch.empty_like(value)
-        optimiser.state[weight][kind] = like.copy_(value)
+        if value.shape == weight.shape: kept = torch.empty_like(weight, dtype=value.dtype).copy_(value)
+        else: kept = value.to(weight.device) if weight in there else value.clone()   # its steps
+        optimiser.state[weight][kind] = kept
 
 # %% ../../nbs/12_support/08_resuming.ipynb #1e5ea0c1
 def random_state(
     device:str|torch.device, # where the training runs
-)->dict[str, Tensor]: # 'cpu', and 'cuda' on a card
+)->dict[str, Tensor]: # 'cpu', and 'cuda' or 'mps' on such a device
     "The states of the generators that a training draws from."
-    state = {"cpu": torch.get_rng_state()}
-    return state | {"cuda": torch.cuda.get_rng_state(device)} if torch.device(device).type == "cuda" else state
+    state, kind = {"cpu": torch.get_rng_state()}, torch.device(device).type
+    if kind == "cuda": state["cuda"] = torch.cuda.get_rng_state(device)
+    if kind == "mps": state["mps"] = torch.mps.get_rng_state()
+    return state
 
 def restore_random_state(
     state:Mapping[str, Tensor], # from `random_state`
     device:str|torch.device, # where the training goes on
 )->None:
-    "Sets the generators; that of a card only where there is one now, and was then."
+    "Sets the generators; that of a device only where the training ran on such a one before."
     torch.set_rng_state(state["cpu"])
-    if torch.device(device).type == "cuda" and "cuda" in state: torch.cuda.set_rng_state(state["cuda"], device)
+    kind = torch.device(device).type
+    if kind == "cuda" and kind in state: torch.cuda.set_rng_state(state[kind], device)
+    if kind == "mps" and kind in state: torch.mps.set_rng_state(state[kind])
 
 # %% ../../nbs/12_support/08_resuming.ipynb #b2e8828f
 class Resumable(Protocol):
@@ -72,12 +78,12 @@ class Resumable(Protocol):
 # %% ../../nbs/12_support/08_resuming.ipynb #d7b29779
 def run_epochs(
     run:Resumable, # a training, new or put where it was
-    keep_after:float=0.0, # seconds that may be lost; 0: every epoch is kept
+    keep_after:float=0.0, # least seconds between two writings; 0: every epoch is kept
 )->None:
     "All epochs that are still to come."
-    kept = time.monotonic()
+    last, written = time.monotonic(), False
     while run.left and run.epoch():
-        if time.monotonic() - kept >= keep_after:
+        if time.monotonic() - last >= keep_after or written and not run.left:
             run.keep()
-            kept = time.monotonic()
+            last, written = time.monotonic(), True
         run.tell()
