@@ -51,12 +51,12 @@ def make_labelled_step(
     training:Training, # on its device
 )->TrainStep: # images (B, 3, H, W), augmented and normalised, and labels -> loss, that of the main head alone, errors
     "One step of training with labels; on a single GPU recorded as one graph (DARTS)."
-    recipe = training.recipe
+    recipe, model, criterion = training.recipe, training.model, training.loss
     def loss_of(pixels, labels):
-        out = training.model(pixels)
+        out = model(pixels)
         logits, auxiliary = out if isinstance(out, tuple) else (out, None)
-        main = training.loss(logits, labels)
-        loss = main if auxiliary is None else main + recipe.auxiliary * training.loss(auxiliary, labels)
+        main = criterion(logits, labels)
+        loss = main if auxiliary is None else main + recipe.auxiliary * criterion(auxiliary, labels)
         return loss, main, (logits.argmax(1) != labels).sum()
     return TrainStep(loss_of, training.model, training.optimiser, StepConfig(clip=recipe.clip), training.accelerator)
 
