@@ -141,16 +141,24 @@ def evaluate_cells(
     evaluation = Evaluation(Path(folder), (), splits, origin or {}, seen, options)
     for role, genotype in cells:
         key = evaluation_key(genotype, recipe, seeds, splits, **options)
-        old = next((old for old in earlier if old["key"] == key and _is_whole(old, Path(folder))), None)
-        report, known = (report_from_dict(old), old["score"]) if old else (None, None)
+        report, known = _kept_for(key, earlier, Path(folder))
         report = report or evaluate(genotype, splits, recipe, seeds=seeds, device=device, workers=workers,
                                     folder=folder, progress=progress, **options)
         evaluation = replace(evaluation, rows=(*evaluation.rows, Compared(role, report, known)))
         if is_main_process(): write_evaluation(evaluation.folder, evaluation.to_dict())
     if score is None or not is_main_process(): return evaluation         # the others do not wait for scores
+    return _with_scores(evaluation, score)
+
+# %% ../../nbs/07_runs/01_evaluations.ipynb #0e7c62dc
+def _kept_for(key, earlier, folder):
+    "Report and score that a folder holds for a question; None and None where it holds none that is whole."
+    old = next((old for old in earlier if old["key"] == key and _is_whole(old, folder)), None)
+    return (report_from_dict(old), old["score"]) if old else (None, None)
+
+def _with_scores(evaluation, score):
+    "The evaluation with a score for every cell that has none, written down."
     def scored(row): return row if row.score is not None else replace(row, score=score(row.report.genotype))
-    rows = tuple(map(scored, evaluation.rows))
-    evaluation = replace(evaluation, rows=rows)
+    evaluation = replace(evaluation, rows=tuple(map(scored, evaluation.rows)))
     write_evaluation(evaluation.folder, evaluation.to_dict())
     return evaluation
 
