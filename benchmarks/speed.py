@@ -182,7 +182,7 @@ def proposal_rows(repeats: int, trials: int = 100) -> list[Row]:
     import optuna
 
     from csnas_nb.searching.proposals import SAMPLERS, make_sampler
-    from csnas_nb.searching.trials import quiet_optuna
+    from csnas_nb.support.storages import quiet_optuna
     from csnas_nb.searching.space import SearchSpace
 
     with quiet_optuna():

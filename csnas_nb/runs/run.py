@@ -28,8 +28,8 @@ from .evaluations import EVALUATION, Evaluation, evaluate_cells, labelled_splits
 from ..scoring.config import PRESETS, RANKINGS, ScoreConfig, config_from_dict
 from ..scoring.scorer import label_free_score
 from ..searching.results import SearchResult, median_random, pick, trial_genotype
+from ..searching.run_folder import as_of_now, load_result, read_settings
 from ..searching.stability import Stability, rescore
-from ..searching.study import as_of_now, load_result, read_settings
 from ..support.files import write_whole
 from ..support.questions import as_question, differences
 _log = logging.getLogger(__name__)

@@ -151,9 +151,14 @@ class SearchOptions:
     limits: Limits = Limits()  # who is not even tried
     pareto: bool = False  # minimise multiply-adds as well as the score? without a pruner only
     warm_start: tuple[Genotype, ...] = ()  # cells of the space to score first
+    order: Literal["ordered", "free"] = "ordered"  # 'free': proposals rest on whatever is finished, no two runs are alike
+    delay: Annotated[int, Ge(0)] | None = None  # how many of the latest trials an ordered proposal does not wait for
 
     def __post_init__(self):
         object.__setattr__(self, "warm_start", tuple(self.warm_start))
+        check_settings(self)
+        if self.order == "free" and self.delay is not None:
+            raise ValueError(f"delay must be None where the order is 'free', got {self.delay}")
         if self.pareto and self.pruner.kind != "none":
             raise ValueError(
                 f"pruner must be 'none' in a Pareto search, got {self.pruner.kind!r}: a cell with few multiply-adds "
