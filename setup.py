@@ -44,7 +44,7 @@ setup(
     packages=find_namespace_packages(include=[package, f'{package}.*'], exclude=['*.__pycache__']), # the folders of the banks hold data only
     package_data={package: ['py.typed', 'bench/banks/*/*']},
     install_requires=settings['requirements'].split(),
-    extras_require={'dev': settings['dev_requirements'].split()},
+    extras_require={name: settings[f'{name}_requirements'].split() for name in [*settings['extras'].split(), 'dev']},
     entry_points={
         'console_scripts': settings['console_scripts'].split(),
         'nbdev': [f'{package}={package}._modidx:d'], # links names in backticks to their documentation

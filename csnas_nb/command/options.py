@@ -23,6 +23,7 @@ from ..support.checks import bare_type, in_words, setting_comments, setting_type
 # %% ../../nbs/09_command/01_options.ipynb #4c8ba5d0
 IMAGES, SCORE, PROPOSALS = "Images", "How a cell is scored", "How cells are proposed"
 RULES, OWN, TRAINING, OUTPUT = "Giving up, limits, two goals", "Your own code", "Training", "Running and output"
+SHARING = "Many workers"
 DATA = "digits, fashion_mnist, cifar10, cifar100, or a folder of images at any depth."
 
 def option(text: str, panel: str | None = None, *names: str) -> Any:
@@ -38,6 +39,12 @@ Json = Annotated[bool, option("Print one JSON object instead of text.", OUTPUT, 
 Plugin = Annotated[Optional[Path], option("Python file to run first, with operations or an objective; trusted.", OWN)]
 Pick = Annotated[str, option("Which cell of a run: best, knee (of the front), or a place on the front, from 0.")]
 Quiet = Annotated[bool, option("No progress bar.", OUTPUT, "--quiet", "-q")]
+Workers = Annotated[Optional[int], option(
+    "Processes side by side; by default one for each thread that PyTorch would use, or each GPU, at most four.", SHARING)]
+Storage = Annotated[Optional[str], typer.Option(
+    help="Shared storage, so that other machines can join: postgresql://…, grpc://…, sqlite:///… or journal:////…",
+    rich_help_panel=SHARING, envvar="CSNAS_STORAGE", show_envvar=True)]
+Study = Annotated[Optional[str], option("Name of the study there; by default that of the run folder.", SHARING)]
 Target = Annotated[str, typer.Argument(help="A run folder, or a cell: a known name, a file, or DARTS' text form.")]
 
 # %% ../../nbs/09_command/01_options.ipynb #66f90a35

@@ -11,17 +11,16 @@ import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any, Literal, Optional, cast
+from typing import Annotated, Any, Optional, cast
 
 import typer
 
 from csnas_nb.command.options import (
-    DATA, IMAGES, OUTPUT, OWN, PROPOSALS, RULES, SCORE, Device, Json, Limit, OptionGroup, Pick, Plugin, Quiet, Root,
-    Side, Skip, Target, check_used, emit, load_plugin, option, pick_device, takes, with_settings,
+    DATA, IMAGES, OUTPUT, OWN, PROPOSALS, RULES, SCORE, SHARING, Device, Json, Limit, OptionGroup, Pick, Plugin,
+    Quiet, Root, Side, Skip, Storage, Study, Target, Workers, check_used, emit, load_plugin, option, pick_device,
+    takes, with_settings,
 )
-from .targets import given_cells, search_json, search_summary, states, target_cell
-from ..images.image_set import ImageSet
-from ..images.sources import load_images
+from .targets import given_cells, loaded, said_workers, search_json, search_summary, states, target_cell
 from ..networks.genotype import Genotype
 from ..runs.run import known_repeatability, open_run, write_check
 from ..scoring.config import PRESETS, RANKINGS, ScoreConfig
@@ -50,6 +49,7 @@ PRUNER_OPTIONS = OptionGroup("pruning", PrunerConfig, RULES, _PRUNER, without=("
 _LIMITS = {"parameters": "max_parameters", "multiply_adds": "max_multiply_adds", "channels": "count_channels",
            "layers": "count_layers"}
 LIMIT_OPTIONS = OptionGroup("limits", Limits, RULES, _LIMITS)
+ORDER_OPTIONS = OptionGroup("ordering", SearchOptions, SHARING, only=("order", "delay"))
 
 # %% ../../nbs/09_command/03_search_verbs.ipynb #06168595
 _COMPARED = ("loss", "strength", "head", "width", "temperature", "views")
@@ -125,25 +125,8 @@ def own_objective(
                          "a function of your own needs a --plugin file")
     return load_plugin(plugin, name)
 
-# %% ../../nbs/09_command/03_search_verbs.ipynb #64a1f03e
-def loaded(
-    data:str, # name or folder
-    split:str, # which images
-    seed:int, # of the choice that a limit makes
-    quiet:bool, # no bar
-    as_json:bool, # say nothing
-    **given:Any, # size, limit, root, skip_broken
-)->ImageSet: # without labels; said on standard output
-    "The images of a search or a check."
-    skip = "skip" if given.pop("skip_broken") else "raise"
-    part = cast(Literal["train", "test", "all"], split)                  # others are refused
-    images = load_images(data, split=part, seed=seed, on_error=skip, progress=not quiet, **given)
-    skipped = f", broken files skipped: {len(images.skipped)}" if images.skipped else ""
-    if not as_json: print(f"{images}: {split} split, no labels read{skipped}")
-    return images
-
 # %% ../../nbs/09_command/03_search_verbs.ipynb #0dd42871
-@takes(SCORE_OPTIONS, SAMPLER_OPTIONS, PRUNER_OPTIONS, LIMIT_OPTIONS)
+@takes(SCORE_OPTIONS, SAMPLER_OPTIONS, PRUNER_OPTIONS, LIMIT_OPTIONS, ORDER_OPTIONS)
 def search_verb(
     data: Annotated[str, option(DATA, IMAGES)] = "digits",
     run: Annotated[Path, option("Run folder; the same command continues what it holds.", OUTPUT)] = Path("runs/search"),
@@ -172,21 +155,24 @@ def search_verb(
     objective: Annotated[Optional[str], option(
         "To minimise in place of the score: a function of the plugin, which takes a genotype and report(epoch, "
         "value); or minus a zero-cost number: parameters, multiply_adds, synflow or naswot.", OWN)] = None,
+    workers: Workers = None, storage: Storage = None, study: Study = None,
     seed: Annotated[int, option("Same seed, same machine: same cell.", OUTPUT)] = 0,
     device: Device = "auto", quiet: Quiet = False, as_json: Json = False,
-    *, score: dict, proposing: dict, pruning: dict, limits: dict,
+    *, score: dict, proposing: dict, pruning: dict, limits: dict, ordering: dict,
 ) -> None:
     "Find a cell for images without reading a label."
     own = own_objective(objective, plugin)                               # first: it may register operations
     config, proposals = chosen_score(preset, score), chosen_proposals(sampler, proposing, trials)
-    rules = chosen_rules(pruner, pruning, limits, pareto, given_cells(warm_start or [], warm_top))
+    rules = replace(chosen_rules(pruner, pruning, limits, pareto, given_cells(warm_start or [], warm_top)), **ordering)
+    check_used({"study": study}, {"study": (bool(storage), "a --storage")})
     space = chosen_space(nodes, primitives, encoding)
     images = loaded(data, split, seed, quiet, as_json, size=size, limit=limit, root=root, skip_broken=skip_broken)
     if objective in ZERO_COST: own = zero_cost_objective(objective, images, config.channels, config.layers, seed)
     usable, known = (True, "") if own else known_repeatability(config, images, run)
     if not usable: _log.warning(known)                                   # before hours are spent
-    result = search(images, trials, config=config, sampler=proposals, space=space, options=rules, objective=own,
-                    folder=run, seed=seed, device=pick_device(device), progress=not quiet)
+    place, count = pick_device(device), said_workers(workers, pick_device(device), as_json)
+    result = search(images, trials, config=config, sampler=proposals, space=space, options=rules, objective=own, folder=run,
+                    storage=storage, study=study or run.name, seed=seed, device=place, workers=count, progress=not quiet)
     if proposals.random_trials is not None and not result.proposals:
         _log.warning("the sampler never got to propose from what it had learned: of %d trials %d failed and %d were "
                      "given up", len(result.trials), states(result, "FAIL"), states(result, "PRUNED"))

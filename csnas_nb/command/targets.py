@@ -9,12 +9,45 @@ __all__ = []
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, cast
 
 from .options import check_used
+from ..images.image_set import ImageSet
+from ..images.sources import load_images
 from ..networks.genotype import Genotype, as_genotype, is_written, to_json, to_text
 from ..runs.run import RunFolder, open_run
 from ..searching.results import SearchResult, best_cells, pick, trial_genotype
+from ..support.workers import fastest_workers
+
+# %% ../../nbs/09_command/02_targets.ipynb #5bb89f57
+def loaded(
+    data:str, # name or folder
+    split:str, # which images
+    seed:int, # of the choice that a limit makes
+    quiet:bool, # no bar
+    as_json:bool, # say nothing
+    **given:Any, # size, limit, root, skip_broken
+)->ImageSet: # without labels; said on standard output
+    "The images of a search or a check."
+    skip = "skip" if given.pop("skip_broken") else "raise"
+    part = cast(Literal["train", "test", "all"], split)                  # others are refused
+    images = load_images(data, split=part, seed=seed, on_error=skip, progress=not quiet, **given)
+    skipped = f", broken files skipped: {len(images.skipped)}" if images.skipped else ""
+    if not as_json: print(f"{images}: {split} split, no labels read{skipped}")
+    return images
+
+# %% ../../nbs/09_command/02_targets.ipynb #b695cf7b
+def said_workers(
+    asked:int|None, # how many processes; None: as many as are fastest
+    device:str, # where they work
+    as_json:bool, # say nothing
+)->int: # at least 1; ValueError for fewer
+    "How many workers there are; said where nobody asked for them."
+    if asked is not None and asked < 1: raise ValueError(f"--workers must be at least 1, got {asked}")
+    count = asked or fastest_workers(device)
+    if asked is None and count > 1 and not as_json:
+        print(f"{count} workers side by side; a search of seconds is done sooner with --workers 1")
+    return count
 
 # %% ../../nbs/09_command/02_targets.ipynb #47736474
 def run_at(

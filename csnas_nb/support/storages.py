@@ -5,8 +5,9 @@
 # %% auto #0
 __all__ = []
 
-# %% ../../nbs/12_support/11_storages.ipynb #8ba99319
+# %% ../../nbs/12_support/11_storages.ipynb #f5a550fe
 import logging
+import socket
 import sqlite3
 import time
 import warnings
@@ -121,17 +122,18 @@ def reason_of(
     text = str(getattr(cause, "orig", None) or getattr(cause, "details", lambda: cause)() or cause)
     return " ".join(text.split())[:200] or type(cause).__name__
 
-# %% ../../nbs/12_support/11_storages.ipynb #43251ead
+# %% ../../nbs/12_support/11_storages.ipynb #41f23952
 def open_storage(
     address:str, # see KINDS
     wait:float=0.0, # seconds to wait for it
+    connections:int=1, # to a database that are kept open
 )->BaseStorage: # raises ValueError for an address that is none, StorageAway where nothing answers
     "A storage of trials by its address (Optuna)."
     scheme, _, rest = address.partition("://")
     if scheme not in _OPENERS or not rest: raise ValueError(f"a storage is one of {KINDS}; got {masked(address)!r}")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)              # Optuna's name for its proxy and journal
-        try: return patient(_tried(_OPENERS[scheme]), address, wait=wait)
+        try: return patient(_tried(_OPENERS[scheme]), address, connections, wait=wait)
         except ImportError as error:
             needed = {"grpc": "grpc"}.get(scheme, "postgresql")
             raise ValueError(f"{scheme} needs more packages: pip install 'csnas-nb[{needed}]'") from error
@@ -139,28 +141,28 @@ def open_storage(
 
 def _tried(opener, times=5):
     "The same opener, tried again where others were making the tables in the same moment."
-    def opened(address):
+    def opened(address, connections):
         from sqlalchemy.exc import SQLAlchemyError
         for left in reversed(range(times)):
-            try: return opener(address)
+            try: return opener(address, connections)
             except (SQLAlchemyError, StorageInternalError, AssertionError):
                 if not left: raise
                 time.sleep(0.3)
         raise AssertionError("never reached")
     return opened
 
-# %% ../../nbs/12_support/11_storages.ipynb #3f51bf6d
-def _open_postgresql(address):
-    "A database, one connection a process."
+# %% ../../nbs/12_support/11_storages.ipynb #b385c195
+def _open_postgresql(address, connections):
+    "A database, by default with one connection a process."
     from sqlalchemy import make_url
     from sqlalchemy.exc import ArgumentError
     try: url = make_url(address).set(drivername="postgresql+psycopg")
     except (ArgumentError, ValueError):                                   # whose texts hold the password
         raise ValueError(f"{masked(address)!r} is no address of a database; it should be {KINDS.split(',')[0]}") from None
-    once = {"pool_size": 1, "max_overflow": 4, "pool_pre_ping": True, "connect_args": {"connect_timeout": 10}}
+    once = {"pool_size": connections, "max_overflow": 4, "pool_pre_ping": True, "connect_args": {"connect_timeout": 10}}
     return optuna.storages.RDBStorage(url.render_as_string(hide_password=False), engine_kwargs=once)
 
-def _open_proxy(address):
+def _open_proxy(address, connections):
     "A proxy in front of a database."
     host, _, port = address.partition("://")[2].rstrip("/").rpartition(":")
     if not host or not port.isdigit(): raise ValueError(f"{address!r} is no address of a proxy; it should be grpc://HOST:PORT")
@@ -176,7 +178,7 @@ def _file_of(address):
     if not path.name: raise ValueError(f"{address!r} names no file; it should be {address.partition('://')[0]}:///FILE")
     return path
 
-def _open_journal(address):
+def _open_journal(address, connections):
     "A journal that all machines append to."
     from optuna.storages.journal import JournalFileBackend
     path = _file_of(address)
@@ -185,4 +187,18 @@ def _open_journal(address):
     return optuna.storages.JournalStorage(JournalFileBackend(str(path)))
 
 _OPENERS = {"postgresql": _open_postgresql, "postgres": _open_postgresql, "grpc": _open_proxy,
-            "sqlite": lambda address: sqlite_storage(_file_of(address)), "journal": _open_journal}
+            "sqlite": lambda address, _: sqlite_storage(_file_of(address)), "journal": _open_journal}
+
+# %% ../../nbs/12_support/11_storages.ipynb #8d8fbcc9
+def serve_storage(
+    storage:BaseStorage, # to put a proxy in front of
+    host:str, # address to listen on
+    port:int, # to listen on
+    threads:int, # calls that are answered side by side
+)->None: # returns when the process is told to end; raises OSError where the port is taken
+    "Optuna's proxy, until somebody ends it."
+    from concurrent.futures import ThreadPoolExecutor
+    with socket.socket() as test: test.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1); test.bind((host, port))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ExperimentalWarning)
+        optuna.storages.run_grpc_proxy_server(storage, host=host, port=port, thread_pool=ThreadPoolExecutor(threads))

@@ -73,7 +73,7 @@ def serve() -> None:
     source, answer = sys.stdin.buffer, os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)                                                          # what the work prints goes to standard error
     index, threads, size = (int.from_bytes(source.read(8), "big") for _ in range(3))
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    signal.signal(signal.SIGTERM, _end_once)
     try:
         task, arguments = cloudpickle.loads(source.read(size))
         torch.set_num_threads(threads)
@@ -84,6 +84,11 @@ def serve() -> None:
         _log.debug("a worker stops", exc_info=True)
         json.dump(f"{type(error).__name__}: {error}", answer); answer.flush()
         sys.exit(1)
+
+def _end_once(number, frame):
+    "Ends this process as Ctrl-C would; a second time does nothing, while things are left in order."
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    sys.exit(128 + number)
 
 def _end_with_parent(source):
     "Ends this process when the pipe from its parent closes."
