@@ -465,7 +465,11 @@ class TestRunFolders(Hostile):
             place = self.with_file("other", b"")
             (place / name).mkdir()
             self.assertIsNone(self.refused(lambda place=place: open_run(place), f"no run in {place}"))
-        # fault: load_result of a folder whose name holds "?" looks at, and makes, another file beside it
+        place = self.folder / "a?b"
+        place.mkdir()
+        (place / "study.db").write_bytes(self.files["study.db"])
+        self.assertEqual(len(load_result(place).complete), 3)
+        self.assertFalse((self.folder / "a").exists())
 
     @cases(25, draw=st.data())
     def test_network(self, draw):
@@ -670,7 +674,7 @@ def options(verb):
 
 NOWHERE = {"search": ("--data", "nosuch"), "check": ("--data", "nosuch"), "evaluate": ("DARTS_V2", "--data", "nosuch"),
            "rescore": ("nosuch",), "pretrain": ("nosuch",), "show": ("nosuch",), "log": ("nosuch",),
-           "compare": ("nosuch",), "export": ("nosuch", "x.onnx")}
+           "compare": ("nosuch",), "export": ("nosuch", "x.onnx"), "worker": ("nosuch://x",), "proxy": ("nosuch://x",)}
 OPTIONS = [(verb, name) for verb in NOWHERE for name in options(verb)]
 # fault: whole numbers from 1e309 on are OverflowError, a traceback, for every setting of score, sampler, limits, recipe
 NUMBERS = st.sampled_from(["-1", "0", "nan", "inf", "-inf", str(2**70), "1e400", "0x10", "1_000", "٣", "²", " 1", "+1"])
@@ -681,7 +685,7 @@ ARGUMENTS = st.one_of(NUMBERS, TEXTS, st.integers(-10**300, 10**300).map(str), s
 def harmless(text):
     "Whether it names no images, cell or folder that are there, and asks for no help: nothing can begin."
     return (text not in (*DATASETS, *KNOWN_CELLS, "-h", "--help", "--version")
-            and not os.path.isabs(text) and ".." not in text and "~" not in text)
+            and not os.path.isabs(text) and ".." not in text and "~" not in text and "://" not in text)
 
 
 class TestCommand(Hostile):
@@ -696,8 +700,10 @@ class TestCommand(Hostile):
     def complains(self, *arguments):
         "One line on standard error, and exit code 2."
         said, told = io.StringIO(), io.StringIO()
-        never = mock.patch("csnas_nb.searching.study.run_trials", side_effect=AssertionError("a search began"))
-        with contextlib.redirect_stdout(said), contextlib.redirect_stderr(told), never:
+        began = AssertionError("a search or a server began")
+        with (contextlib.redirect_stdout(said), contextlib.redirect_stderr(told),
+              mock.patch("csnas_nb.command.search_verbs.search", side_effect=began),
+              mock.patch("csnas_nb.command.worker_verbs.serve_storage", side_effect=began)):
             code = main(arguments)
         self.assertRegex(told.getvalue(), r"\Acsnas: error: [^\n]+\n\Z")
         self.assertNotIn("Traceback", told.getvalue())
@@ -725,6 +731,13 @@ class TestCommand(Hostile):
     def test_words(self, words):
         assume(all(map(harmless, words)) and words[0] not in VERBS)
         self.complains(*words)
+
+    def test_storages(self):
+        "Addresses of storages that are none."
+        for address in ("nosuch", "nosuch://x", "x.db", "sqlite://", "sqlite:///", "grpc://", "grpc://localhost:x",
+                        "postgresql://", "mysql://x", "http://x", "://", "", "\0", "\ud800"):
+            for verb in ("worker", "proxy"): self.complains(verb, address)
+        # fault: worker sqlite:///no/x.db makes the folder and an empty file before it says that no search is there
 
     def test_wrong(self):
         "What is refused only when the images are there."

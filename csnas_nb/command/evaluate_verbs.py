@@ -34,7 +34,8 @@ from ..networks.size import network_size
 from ..runs.evaluations import draw_evaluation, read_reports
 from ..runs.run import RunFolder, cells_of, evaluate_for
 from ..searching.results import trial_table
-from ..support.devices import is_main_process
+from ..support.devices import is_launched, is_main_process
+from ..support.workers import fastest_workers
 from ..using.exports import export_onnx, export_program
 _log = logging.getLogger(__name__)
 
@@ -64,6 +65,8 @@ def evaluate_verb(
         "Of the top-k error; by default 5, fewer where there are fewer than ten classes.", TRAINING)] = None,
     precision: Annotated[str, option("no (single), bf16, or on a GPU fp16.", TRAINING)] = "no",
     workers: Annotated[Optional[int], option("Processes that decode files, with --on-disk.", TRAINING)] = None,
+    processes: Annotated[Optional[int], option(
+        "Trainings side by side; by default as many as a search has workers.", TRAINING)] = None,
     output: Annotated[Optional[Path], option(
         "Folder for networks, logs and evaluation.json; by default the run folder, for a cell runs/ and its name.",
         OUTPUT)] = None,
@@ -72,7 +75,9 @@ def evaluate_verb(
 ) -> None:
     "Train cells with labels and report their test error, size and time."
     if seeds < 1: raise ValueError(f"--seeds must be at least 1, got {seeds}")
-    check_used({"workers": workers}, {"workers": (on_disk, "--on-disk")})
+    if processes is not None and processes < 1: raise ValueError(f"--processes must be at least 1, got {processes}")
+    check_used({"workers": workers, "processes": processes},
+               {"workers": (on_disk, "--on-disk"), "processes": (not is_launched(), "a start without accelerate launch")})
     if on_disk: check_used({"limit": limit, "skip_broken": skip_broken or None}, _IN_MEMORY)
     load_plugin(plugin)
     chosen = with_settings(RECIPES, recipe, changes)
@@ -82,7 +87,7 @@ def evaluate_verb(
     device, folder = pick_device(device), output or (run.folder if run else Path("runs") / genotype.name)
     evaluation = evaluate_for(run, cells, chosen, folder=folder, data=data, given=given, valid=valid, on_disk=on_disk,
                               device=device, progress=not quiet, seeds=range(seeds), precision=precision, top_k=top_k,
-                              workers=workers or 0)
+                              workers=workers or 0, processes=1 if is_launched() else processes or fastest_workers(device))
     if not is_main_process(): return
     draw_evaluation(evaluation, device)
     if said := few_steps(evaluation.splits.train, chosen): _log.warning(said)

@@ -9,30 +9,34 @@ __all__ = ['Evaluation', 'draw_evaluation', 'evaluate_cells']
 import json
 import os
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
 
 import torch
 from filelock import FileLock
+from tqdm.auto import tqdm
 
-from ..evaluating.batches import resized
-from ..evaluating.checkpoints import plot_log
+from ..evaluating.batches import check_trainable, resized
+from ..evaluating.checkpoints import NETWORK, plot_log
 from ..evaluating.loop import MEASURED_MOST
 from ..evaluating.measures import class_table, plot_calibration
 from ..evaluating.recipes import RECIPES, Recipe
 from csnas_nb.evaluating.reports import (
-    Compared, comparison_table, difference_table, evaluate, load_classifier, plot_comparison, plot_confusion,
-    report_from_dict, report_to_dict,
+    Compared, checked_splits, comparison_table, difference_table, evaluate, load_classifier, plot_comparison,
+    plot_confusion, report_from_dict, report_to_dict, training_folder,
 )
+from ..evaluating.training import train
 from ..images.disk import open_splits
 from ..images.image_set import ImageSet, Splits
 from ..images.sources import load_splits
 from ..networks.genotype import Genotype, to_json
 from ..support.devices import is_main_process
-from ..support.files import write_whole
+from ..support.files import Busy, write_whole
 from ..support.machine import versions
 from ..support.questions import as_question
+from ..support.workers import own_device, run_workers
 from ..using.activation_maps import plot_activation_maps
 
 # %% ../../nbs/07_runs/01_evaluations.ipynb #5ee9404a
@@ -118,6 +122,39 @@ def draw_evaluation(
     for name, figure in figures.items(): figure.savefig(folder / f"{name}.png", dpi=150)
     class_table(first.confusion, first.classes).to_csv(folder / "classes.csv")
 
+# %% ../../nbs/07_runs/01_evaluations.ipynb #0e577539
+def _train_free_ones(index, folder, jobs, splits, recipe, device, precision, workers):
+    "Train what is missing and nobody else trains; be one of several processes."
+    for genotype, seed in jobs:
+        place = folder / training_folder(genotype, recipe, splits, seed, precision)
+        with suppress(Busy):
+            train(genotype, splits.train, splits.valid, recipe, seed=seed, device=own_device(device, index),
+                  precision=precision, workers=workers, folder=place)
+
+def train_side_by_side(
+    cells:Sequence[Genotype], # to train
+    splits:Splits, # labelled
+    recipe:Recipe, # network and training
+    seeds:Sequence[int], # a training run for each
+    folder:Path, # to keep everything in
+    processes:int, # at least 1
+    device:str|torch.device="cpu", # where to train
+    precision:str="no", # 'no', 'bf16', or on a GPU 'fp16'
+    workers:int=0, # processes that read files, for each training
+    progress:bool=True, # show a bar?
+)->None: # raises WorkerError where one of them fails
+    "Train networks in several processes; those that the folder holds are not trained again."
+    jobs = [(genotype, seed) for seed in seeds for genotype in cells]
+    files = [folder / training_folder(genotype, recipe, splits, seed, precision) / NETWORK for genotype, seed in jobs]
+    count = min(processes, sum(not file.is_file() for file in files))
+    if not count: return
+    with tqdm(None, "networks", len(jobs), unit="network", disable=not progress) as bar:
+        def watch():
+            bar.update(sum(file.is_file() for file in files) - bar.n)
+            return bar.n
+        run_workers(_train_free_ones, folder, jobs, splits, recipe, str(device), precision, workers, count=count, watch=watch)
+        watch()
+
 # %% ../../nbs/07_runs/01_evaluations.ipynb #51c5b2a7
 def evaluate_cells(
     cells:Sequence[tuple[str, Genotype]], # what each is, and the cell; at least one
@@ -133,12 +170,19 @@ def evaluate_cells(
     precision:str="no", # 'no', 'bf16', or on a GPU 'fp16'
     top_k:int|None=None, # of the top-k error; None: 5, fewer where there are fewer than ten classes
     workers:int=0, # processes that read files
+    processes:int=1, # trainings side by side, each with its share of the machine, at least 1
     progress:bool=True, # show bars?
 )->Evaluation: # raises ValueError for what cannot be trained, before anything is
     "Several cells trained with labels; what the folder holds for the same question is not trained again."
     if not cells: raise ValueError("an evaluation needs at least one cell, got none")
+    if processes < 1: raise ValueError(f"processes must be at least 1, got {processes}")
     options, earlier = {"precision": precision, "top_k": top_k}, read_reports(folder)
     evaluation = Evaluation(Path(folder), (), splits, origin or {}, seen, options)
+    if processes > 1:
+        missing = [cell for _, cell in cells
+                   if _kept_for(evaluation_key(cell, recipe, seeds, splits, **options), earlier, Path(folder))[0] is None]
+        checked_splits(splits, seeds, top_k); check_trainable(splits.train, splits.valid, recipe, min(seeds))
+        train_side_by_side(missing, splits, recipe, seeds, Path(folder), processes, device, precision, workers, progress)
     for role, genotype in cells:
         key = evaluation_key(genotype, recipe, seeds, splits, **options)
         report, known = _kept_for(key, earlier, Path(folder))

@@ -164,7 +164,7 @@ def evaluate_for(
     on_disk:bool=False, # decode files while training?
     device:str|torch.device="cpu", # where to train
     progress:bool=True, # show bars?
-    **options:Any, # of `evaluate_cells`: seeds, precision, top_k, workers
+    **options:Any, # of `evaluate_cells`: seeds, precision, top_k, workers, processes
 )->Evaluation: # written after each cell
     "Cells trained with labels on the images of a run, or on others."
     origin, seen = evaluation_origin(run, data, given)
@@ -192,7 +192,7 @@ def evaluate_run(
     size:int|None=None, # side to resize to; None: the recipe's, or as in the run
     limit:int|None=None, # at most so many images to train and choose on; None: as in the run
     folder:Path|str|None=None, # to keep everything in; None: the run folder
-    **options:Any, # of `evaluate_for`: data, valid, on_disk, device, progress, seeds, precision, top_k, workers
+    **options:Any, # of `evaluate_for`: data, valid, on_disk, device, progress, seeds, precision, top_k, workers, processes
 )->Evaluation: # written after each cell
     "The cell that a search found, and others beside it, trained with labels."
     if limit is not None and options.get("on_disk"):

@@ -25,7 +25,7 @@ from .run_folder import agreed_settings, invite
 from .space import SearchSpace
 from .study import objective_name, search
 from .trials import Objective
-from ..support.storages import StorageAway, masked, open_storage, patient, quiet_optuna
+from ..support.storages import StorageAway, attributes_of, masked, open_storage, quiet_optuna
 
 # %% ../../nbs/04_searching/10_joining.ipynb #33148833
 def find_study(
@@ -39,7 +39,7 @@ def find_study(
         storage = open_storage(address, max(0.0, until - time.monotonic()))
         try: study = optuna.load_study(study_name=name, storage=storage)
         except KeyError: study = None
-        if study is not None and "joining" in patient(lambda: study.user_attrs): return study
+        if study is not None and "joining" in attributes_of(study): return study
         if wait == 0: raise FileNotFoundError(f"no search named {name!r} in {masked(address)}: begin it with csnas search")
         if time.monotonic() > until: raise StorageAway(f"no search named {name!r} in {masked(address)} after {wait:g} s")
         time.sleep(1)
@@ -70,18 +70,19 @@ def _objective_of(settings, images, objective):
         if name == ("label_free_score" if found is None else objective_name(found)): return found
     raise ValueError(f"this study is scored by {name}, and its workers need the same function (--plugin, --objective)")
 
-# %% ../../nbs/04_searching/10_joining.ipynb #ba80531c
+# %% ../../nbs/04_searching/10_joining.ipynb #2c0725a1
 def options_of(
     settings:Mapping[str, Any], # of a study, as `agreed_settings` gives them
     joining:Mapping[str, Any], # what the study tells its workers
 )->dict[str, Any]: # arguments of `search`
     "Settings as objects."
-    def tuples(stored): return {name: tuple(value) if isinstance(value, list) else value for name, value in stored.items()}
+    space = dict(settings["space"])
+    space["primitives"] = tuple(space["primitives"])
     options = dict(settings["options"])
     options |= {"pruner": PrunerConfig(**options["pruner"]), "limits": Limits(**options["limits"]),
                 "warm_start": tuple(map(from_json, joining["warm_start"]))}
     return {"config": config_from_dict(settings["config"]), "sampler": SamplerConfig(**settings["sampler"]),
-            "space": SearchSpace(**tuples(settings["space"])), "options": SearchOptions(**options),
+            "space": SearchSpace(**space), "options": SearchOptions(**options),
             "seed": settings["seed"], "trials": joining["trials"]}
 
 # %% ../../nbs/04_searching/10_joining.ipynb #29154428
@@ -101,7 +102,7 @@ def join(
     "Work on a search that another process has begun, until it has all its trials."
     with quiet_optuna():
         found = find_study(address, study, wait)
-        settings, joining = agreed_settings(found), patient(lambda: found.user_attrs)["joining"]
+        settings, joining = agreed_settings(found), attributes_of(found)["joining"]
         invite(found, joining["trials"], joining["origin"], tuple(map(from_json, joining["warm_start"])))  # other versions
     if images is None: images = _images_of(settings, joining, None if data is None else str(data), root)
     _check_images(settings, images, study)

@@ -23,7 +23,7 @@ from optuna.distributions import BaseDistribution
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from ..support.storages import is_away, patient
+from ..support.storages import attributes_of, is_away, patient
 
 # %% ../../nbs/04_searching/04_ledger.ipynb #bf65f56c
 @dataclass(frozen=True)
@@ -151,7 +151,7 @@ class _Reading:
         self.study, self.alone, self.grace = study, alone, grace
         self.storage, self.study_id = study._storage, study._study_id      # with Optuna's cache
         self.owner, self.at_work, self._beats = this_worker(), None, {}
-        self._abandoned = tuple(patient(lambda: study.user_attrs).get("abandoned", ()))
+        self._abandoned = tuple(attributes_of(study).get("abandoned", ()))
 
     def _look(self):
         return read_story(patient(self.storage.get_all_trials, self.study_id, False), self._abandoned)

@@ -25,7 +25,7 @@ from .space import SearchSpace
 from ..support.files import only_one, whole_file, write_whole
 from ..support.machine import versions
 from ..support.questions import as_question, differences
-from ..support.storages import masked, open_storage, patient, quiet_optuna, sqlite_storage
+from ..support.storages import attributes_of, masked, open_storage, patient, quiet_optuna, sqlite_storage
 
 # %% ../../nbs/04_searching/07_run_folder.ipynb #21cc4918
 def search_settings(
@@ -130,13 +130,13 @@ def _opened(storage, name, directions):
 # %% ../../nbs/04_searching/07_run_folder.ipynb #87540c8a
 def _agree(study, settings, where, workers):
     "Writes the settings of a new study, or compares them with those that are there; a delay that nobody named is filled in."
-    stored, options = patient(lambda: study.user_attrs).get("settings"), settings["options"]
+    stored, options = attributes_of(study).get("settings"), settings["options"]
     if options["delay"] is None and options["order"] == "ordered":
         delay = as_of_now(stored)["options"]["delay"] if stored else workers - 1
         settings = settings | {"options": options | {"delay": delay}}
     if stored is None:
         patient(study.set_user_attr, "settings", settings)
-        stored = patient(lambda: study.user_attrs)["settings"]              # another may have written in the same moment
+        stored = attributes_of(study)["settings"]              # another may have written in the same moment
     if found := differences(as_of_now(stored), settings):
         raise ValueError(f"{where} holds another search ({'; '.join(found)}): choose another folder or name")
 
@@ -144,7 +144,7 @@ def agreed_settings(
     study:optuna.Study, # as `open_study` gives it
 )->dict[str, Any]: # in today's words
     "The settings of a study, with the delay that its first worker chose."
-    return as_of_now(patient(lambda: study.user_attrs)["settings"])
+    return as_of_now(attributes_of(study)["settings"])
 
 # %% ../../nbs/04_searching/07_run_folder.ipynb #20b0e5a1
 def load_result(
@@ -215,7 +215,7 @@ def invite(
 )->None: # raises ValueError where this process has other versions than the first one
     "What a worker on another machine has to know, kept with the study."
     here = {name: version for name, version in versions().items() if name in PACKAGES}
-    there = patient(lambda: study.user_attrs).get("joining")
+    there = attributes_of(study).get("joining")
     if there is not None and (found := differences(there["versions"], here)):
         raise ValueError(f"study {study.study_name!r} was begun with other versions ({'; '.join(found)}): install the same")
     wanted = {"trials": max(trials, there["trials"] if there else 0), "origin": dict(origin), "versions": here,

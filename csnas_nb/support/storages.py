@@ -114,6 +114,12 @@ def patient(
         time.sleep(pause)
         pause = min(2 * pause, 5.0)
 
+def attributes_of(
+    study:optuna.Study, # in any storage
+)->dict[str, Any]: # as they are now
+    "What a study carries beside its trials."
+    return patient(lambda: study.user_attrs)
+
 def reason_of(
     error:BaseException, # of a call of a storage
 )->str: # at most 200 characters
