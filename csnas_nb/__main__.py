@@ -62,7 +62,7 @@ def main(
     "The `csnas` command."
     logging.basicConfig(format="csnas: %(levelname)s: %(message)s", level=logging.WARNING, force=True)
     arguments = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
-    if int(os.environ.get("WORLD_SIZE", 1)) > 1 and arguments[0] in VERBS.keys() - {"evaluate", "pretrain"}:
+    if os.environ.get("WORLD_SIZE", "1") != "1" and arguments[0] in VERBS.keys() - {"evaluate", "pretrain"}:
         return _complain(f"{arguments[0]} runs in one process: start it without accelerate launch", 2)
     try:
         with _ending_well(): code = make_app(arguments[0])(arguments, standalone_mode=False, prog_name="csnas") or 0

@@ -2,8 +2,8 @@
 
 Two properties. What is valid goes out and comes in again unchanged. What is not valid raises ValueError or
 FileNotFoundError (the command: exit code 2 and one line), in words that name the value or the file; never another
-error, never without end. About 1,800 cases, the same in every run; with CSNAS_SLOW=1 twenty times as many. What the
-library gets wrong today is left out and marked `# fault:`; take such a mark away when the fault is mended.
+error, never without end. About 1,900 cases, the same in every run; with CSNAS_SLOW=1 twenty times as many. What the
+library gets wrong would be left out and marked `# fault:`; take such a mark away when the fault is mended.
 """
 from __future__ import annotations
 
@@ -42,6 +42,7 @@ from PIL import Image
 
 from csnas_nb import as_genotype, load_classifier, load_images, load_splits, open_run, search
 from csnas_nb.__main__ import VERBS, main, make_app
+from csnas_nb.evaluating.checkpoints import load_trained, plot_log
 from csnas_nb.evaluating.recipes import RECIPES, Recipe
 from csnas_nb.images.decoding import decode_images
 from csnas_nb.images.folders import folder_catalogue, read_ground_truth
@@ -51,11 +52,12 @@ from csnas_nb.networks.operations import OPERATIONS
 from csnas_nb.runs.evaluations import evaluate_cells
 from csnas_nb.runs.run import known_repeatability
 from csnas_nb.scoring.config import PRESETS, QUICK, ScoreConfig, config_from_dict
-from csnas_nb.searching.proposals import PRUNERS, SAMPLERS, Limits, PrunerConfig, SamplerConfig
+from csnas_nb.scoring.scorer import load_pretrained
+from csnas_nb.searching.proposals import PRUNERS, SAMPLERS, Limits, PrunerConfig, SamplerConfig, SearchOptions
 from csnas_nb.searching.results import SearchResult
 from csnas_nb.searching.run_folder import load_result
 from csnas_nb.searching.space import SearchSpace, decode_genotype, encode_genotype, random_params
-from csnas_nb.support.checks import bare_type, setting_types
+from csnas_nb.support.checks import bare_type, setting_types, shown
 from csnas_nb.support.files import read_tensors, write_tensors
 
 SLOW = os.environ.get("CSNAS_SLOW") == "1"
@@ -129,12 +131,12 @@ class Hostile(unittest.TestCase):
 # what is drawn
 
 STRANGE = st.characters(exclude_categories=())  # surrogates too
-TEXTS = st.text(STRANGE, max_size=60)  # fault: a text of 256 characters and more is OSError "File name too long"
+TEXTS = st.text(STRANGE, max_size=60) | st.text(max_size=3).map(lambda text: text + "a" * 300)  # longer than a name
 HUGE = [math.nan, math.inf, -math.inf, -1, 0, -0.0, 2**70, -2**70, 1e308, 5e-324]
 ODD = st.sampled_from([*HUGE, None, True, "", "\ud800", "\ufeff", "nan", "1", [], [[[[]]]], {}, (), b"", b"\xff", 1j,
                        Decimal("NaN"), Fraction(1, 3), np.float64("nan"), np.int64(-1), np.bool_(True), object])
-# fault: whole numbers from 1e309 on are OverflowError in `is_allowed`
-VALUES = st.one_of(ODD, st.integers(-10**300, 10**300), st.floats(), st.text(STRANGE, max_size=9))
+WHOLE = st.integers(-10**300, 10**300) | st.sampled_from([10**309, -10**309, 10**5000])  # beyond every float, too long
+VALUES = st.one_of(ODD, WHOLE, st.floats(), st.text(STRANGE, max_size=9))
 PLAIN = st.one_of(st.sampled_from(HUGE + [None, True, "", "\ud800", "none"]), st.integers(-9, 9), st.text(max_size=4))
 NESTS = st.recursive(PLAIN, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=3), inner,
                                                                                       max_size=3), max_leaves=12)
@@ -218,8 +220,6 @@ class TestCells(Hostile):
     @cases(60, space=spaces(), seed=SEEDS, draw=st.data())
     def test_edited_text(self, space, seed, draw):
         text = draw.draw(edited(to_text(cell_of(space, seed)), PIECES))
-        # fault: range(0, 10**9) is made into a list before it is refused; range(10**30) is OverflowError
-        assume(not re.search(r"range\([^)]*\d{6}", text))
         cell = self.refused(lambda: from_text(text), *NOT_A_CELL)
         self.assertTrue(cell is None or from_text(to_text(cell)) == cell)
 
@@ -227,15 +227,12 @@ class TestCells(Hostile):
     def test_any_text(self, text):
         self.assertIsNone(self.refused(lambda: as_genotype(text), *NOT_A_CELL))
         self.assertIsNone(self.refused(lambda: from_json(text), *NOT_A_CELL))
-        # fault: a surrogate in `from_text` is UnicodeEncodeError, in words of a codec
-        plain = text.encode(errors="replace").decode()
-        self.assertIsNone(self.refused(lambda: from_text(plain), *NOT_A_CELL))
+        self.assertIsNone(self.refused(lambda: from_text(text), *NOT_A_CELL))
 
     @cases(30, content=st.binary(max_size=40) | cut(to_json(KNOWN_CELLS["DARTS_V2"]).encode()))
     def test_any_file(self, content):
         path = self.holding("cell", content)
-        # fault: the words name neither file nor value where bytes are no UTF-8 ("codec")
-        self.assertIsNone(self.refused(lambda: as_genotype(path), *NOT_A_CELL, "codec can't decode"))
+        self.assertIsNone(self.refused(lambda: as_genotype(path), f"{path} holds no cell: "))
 
     @cases(60, parts=st.lists(NESTS, min_size=4, max_size=4))
     def test_any_json(self, parts):
@@ -265,14 +262,34 @@ class TestCells(Hostile):
                 self.assertEqual(made is not None, is_graph(plain), (inputs, outputs))
 
     def test_deep(self):
-        "Long nests, where what reads them gives up in time."
-        for deep in ("[" * 190 + "]" * 190, "(" * 5000 + ")" * 5000, "[" * 100_000, "{" * 5000, "Genotype(" * 5000):
-            text = f"Genotype({deep}, [2], [], [2])"
-            self.assertIsNone(self.refused(lambda text=text: from_text(text), *NOT_A_CELL))
-        # fault: "-" * 900 + "1" and "1" + "+1" * 900 in DARTS' form are RecursionError, "-" * 100_000 MemoryError
-        # fault: '{"normal": ' * 100_000 and "[" * 100_000 in JSON are RecursionError
-        # fault: Genotype(a, b, c, d, e) and "Genotype(...); import os" are taken, the rest is left out silently
-        # fault: a whole number of more than 4,300 digits is refused in the words of Python's limit
+        "Long nests, long ranges and long numbers."
+        nests = ["[" * n + "]" * n for n in (190, 900, 960, 980, 990, 100_000)]
+        for deep in (*nests, "(" * 5000 + ")" * 5000, "[" * 100_000, "{" * 5000, "Genotype(" * 5000, "-" * 900 + "1",
+                     "1" + "+1" * 900, "-" * 100_000 + "1", "9" * 5000, "range(2, 1000000000)", f"range({10**30})"):
+            for text in (f"Genotype({deep}, [2], [], [2])", f"Genotype([('none', 0)] * 2, {deep}, [], [2])"):
+                self.assertIsNone(self.refused(lambda text=text: from_text(text), *NOT_A_CELL))
+        names = [f.name for f in fields(Genotype)]
+        for deep in (*nests, '{"normal": ' * 100_000, "[" * 100_000, "9" * 5000):
+            for text in (deep, "{" + ", ".join(f'"{name}": {deep}' for name in names) + "}"):
+                self.assertIsNone(self.refused(lambda text=text: from_json(text), *NOT_A_CELL))
+
+    def test_all(self):
+        "Nothing of a text is left out."
+        cell, part = to_text(KNOWN_CELLS["DARTS_V2"]), "[('none', 0), ('none', 1)], [2]"
+        parts = f"{part}, {part}"
+        self.assertEqual(from_text(f"Genotype({parts})").cells["normal"].outputs, (2,))
+        for text in (f"{cell}; import os", f"{cell}\n{cell}", f"Genotype({parts}, [2])",
+                     f"Genotype({parts}, normal=[])", f"Genotype({parts}, *[])", f"Genotype({parts}, **{{}})",
+                     f"Genotype({parts}, other=1)"):
+            self.assertIsNone(self.refused(lambda text=text: from_text(text), *NOT_A_CELL), text)
+
+    def test_large(self):
+        "Cells of more nodes than there are, and faults of a hundred thousand edges."
+        for edges in ([("none", 0)] * 4000, [("skip_connect", 0)] * 32, [3] * 100_000, [("x" * 10**6, 0)] * 2,
+                      [("none", 10**5000)] * 2):
+            self.assertIsNone(self.refused(lambda edges=edges: Genotype(edges, [2], edges, [2]), *NOT_A_CELL))
+        twins = [("skip_connect", 0), ("skip_connect", 1)] * 5 + [("none", 2), ("skip_connect", 3)] * 5
+        self.assertEqual(len(Genotype(twins, range(2, 12), twins, range(2, 12)).digest), 16)
 
 
 # settings
@@ -349,7 +366,7 @@ class TestSettings(Hostile):
         if self.refused(lambda: replace(QUICK, **{name: value}), " must be ") is not None: return
         with self.assertRaises(ValueError) as stopped: replace(QUICK, **{name: value})
         rule = re.match(r"(\w+) must be ", str(stopped.exception))[1]
-        self.assertTrue(rule != name or repr(value) in str(stopped.exception), stopped.exception)
+        self.assertTrue(rule != name or shown(value) in str(stopped.exception), stopped.exception)
 
     @cases(60, stored=st.dictionaries(st.sampled_from([f.name for f in fields(ScoreConfig)]) | st.text(max_size=5),
                                       NESTS, max_size=3))
@@ -357,8 +374,23 @@ class TestSettings(Hostile):
         words = [f"{name} must be " for name in asdict(QUICK)] + ["unexpected keyword argument"]
         self.refused(lambda: config_from_dict(stored), *words, kinds=(ValueError, TypeError))     # as it says
 
-    # fault: SearchSpace(nodes="3"), (primitives=None) and ([["none"]]) are TypeError; nodes=2.5 is taken
-    # fault: SearchOptions(pruner=None, pareto=True) is AttributeError, (warm_start=5) TypeError; pareto="yes" is taken
+    @cases(60, name=st.sampled_from([f.name for f in fields(SearchOptions)]), value=VALUES)
+    def test_any_option(self, name, value):
+        words = f"{name} must be ", "delay must be "
+        options = self.refused(lambda: SearchOptions(**{name: value}), *words)
+        self.assertTrue(options is None or isinstance(options.pareto, bool))
+
+    @cases(60, nodes=VALUES, primitives=VALUES, encoding=VALUES)
+    def test_any_space(self, nodes, primitives, encoding):
+        words = "nodes must be in 1..7, got ", "primitives must be ", "encoding must be one of ", "unknown operation "
+        for changed in ({"nodes": nodes}, {"primitives": primitives}, {"primitives": [primitives]},
+                        {"encoding": encoding}):
+            space = self.refused(lambda changed=changed: SearchSpace(**changed), *words)
+            self.assertTrue(space is None or isinstance(space.nodes, int) and 1 <= space.nodes <= 7)
+        told = "these parameters make no cell of the space: "
+        for params in (nodes, {"normal_2_first": nodes}, dict(random_params(SearchSpace(), 0), normal_3_inputs=nodes)):
+            self.assertIsNone(self.refused(lambda params=params: decode_genotype(SearchSpace(), params), told))
+
     @cases(60, nodes=st.integers() | st.sampled_from(HUGE), encoding=st.sampled_from(["pairs", "released", "x", ""]),
            primitives=st.lists(st.sampled_from([*OPERATIONS, "", "\ud800", "x"]), max_size=5))
     def test_spaces(self, nodes, encoding, primitives):
@@ -405,15 +437,31 @@ class TestRunFolders(Hostile):
                            "evaluation.json": lambda place: open_run(place).reports}.items():
             place = self.with_file(name, draw.draw(cut(self.files[name].strip())))
             for ask in (read, load_classifier) if name == "evaluation.json" else (read,):
-                # fault: the words name no file, only what JSON or UTF-8 wants
-                told = "line 1 column", "codec", "char "
-                self.assertIsNone(self.refused(lambda ask=ask, place=place: ask(place), *told))
+                self.assertIsNone(self.refused(lambda ask=ask, place=place: ask(place), str(place)))
 
-    # fault: settings.json that is null, [], 3 or {} is AttributeError or KeyError; {"versions": "x"} too
-    # fault: evaluation.json that is null, [], {} or {"reports": [1]} is TypeError or KeyError, {"reports": []} is
-    # IndexError in `load_classifier`
-    # fault: check.json that is null or [] is AttributeError; one of these images with damaged checks is KeyError
-    # fault: any of the three with "[" * 100_000 is RecursionError
+    def test_other(self):
+        "JSON of something else."
+        others = [b"null", b"3", b"[]", b"{}", b'{"versions": "x"}', b'{"versions": [3]}',
+                  b'{"config": 3, "origin": 3}', b'{"reports": 3}', b'{"reports": [1]}', b'{"reports": []}',
+                  b'{"reports": [{"recipe": 3}]}']
+        for content in others:
+            place = self.with_file("settings.json", content)
+            told = f"{place} was written by csnas_nb ", f"{place / 'settings.json'} is "
+            self.assertIsNone(self.refused(lambda place=place: open_run(place).config, *told), content)
+            place = self.with_file("evaluation.json", content)
+            self.assertIsNone(self.refused(lambda place=place: load_classifier(place), str(place)), content)
+            found = self.refused(lambda place=place: open_run(place).reports, str(place))
+            self.assertTrue(not found, content)
+        for deep in (b"[" * 100_000, b'{"reports": ' * 100_000):
+            place = self.with_file("settings.json", deep)
+            self.assertIsNone(self.refused(lambda place=place: open_run(place).config, str(place)))
+            place = self.with_file("evaluation.json", deep)
+            self.assertIsNone(self.refused(lambda place=place: open_run(place).reports, str(place)))
+            self.assertIsNone(self.refused(lambda place=place: load_classifier(place), str(place)))
+            place = self.with_file("check.json", deep)
+            self.assertIsNone(self.refused(lambda place=place: known_repeatability(QUICK, self.images, place),
+                                           str(place)))
+
     @cases(40, name=st.sampled_from([f.name for f in fields(ScoreConfig)]) | st.text(max_size=5), value=NESTS)
     def test_settings(self, name, value):
         stored = json.loads(self.files["settings.json"])
@@ -439,12 +487,16 @@ class TestRunFolders(Hostile):
            .map(lambda found: json.dumps({"fingerprint": "of other images"} | found).encode()))
     def test_check(self, content):
         place = self.with_file("check.json", content)
-        # fault: the words name no file
-        known = self.refused(lambda: known_repeatability(QUICK, self.images, place), "line 1 column", "codec")
+        known = self.refused(lambda: known_repeatability(QUICK, self.images, place), str(place / "check.json"))
         self.assertTrue(known is None or known[0] is True)
 
-    # fault: a database of tables that are not Optuna's own, of another scheme or without a trial's attributes raises
-    # StorageInternalError, RuntimeError, LookupError, TypeError or KeyError: only damage of the file itself is tried
+    @cases(30, checks=NESTS | st.dictionaries(st.text(max_size=3), NESTS.map(lambda inner: {"config": inner})))
+    def test_own_check(self, checks):
+        found = {"fingerprint": self.images.fingerprint, "checks": checks}
+        place = self.with_file("check.json", json.dumps(found).encode())
+        known = self.refused(lambda: known_repeatability(QUICK, self.images, place), str(place / "check.json"))
+        self.assertTrue(known is None or known[0] is True)
+
     @cases(30, draw=st.data())
     def test_study(self, draw):
         good = self.files["study.db"]
@@ -454,6 +506,17 @@ class TestRunFolders(Hostile):
         place = self.with_file("study.db", content)
         self.assertIsNone(self.refused(lambda: load_result(place), str(place)))
         self.assertIsNone(self.refused(lambda: open_run(place).cell(), str(place)))
+
+    def test_tables(self):
+        "A database of Optuna's in which something is missing."
+        for change in ("delete from trial_user_attributes", "drop table trial_values", "delete from trial_values",
+                       "alter table trials rename column number to place", "update alembic_version set version_num = 'x'",
+                       "update trials set state = 'TIRED'", "delete from studies"):
+            place = self.with_file("study.db", self.files["study.db"])
+            with contextlib.closing(sqlite3.connect(place / "study.db")) as study:
+                study.execute(change)
+                study.commit()
+            self.assertIsNone(self.refused(lambda place=place: load_result(place), str(place)), change)
 
     def test_foreign(self):
         "A database of something else, and none at all."
@@ -478,8 +541,34 @@ class TestRunFolders(Hostile):
                             | edited(good[:10], st.binary(max_size=3)).map(lambda head: head + good[10:]))
         assume(content != good)
         place = self.with_file("network.safetensors", content)
-        # fault: a whole file of another kind of network, or with another header, is KeyError, TypeError or RuntimeError
         self.assertIsNone(self.refused(lambda: load_classifier(place), str(place)))
+
+    @cases(30, draw=st.data(), value=NESTS)
+    def test_header(self, draw, value):
+        "A whole file of another kind of network."
+        header, weights = read_tensors(next(self.whole.rglob("network.safetensors")), ())
+        part, deep = draw.draw(st.sampled_from(sorted(header))), draw.draw(st.booleans())
+        if deep and isinstance(header[part], dict):
+            value = header[part] | {draw.draw(st.sampled_from(sorted(header[part]))): value}
+        path = self.folder / "foreign.safetensors"
+        write_tensors(path, draw.draw(st.sampled_from([weights, {}])), header | {part: value})
+        self.refused(lambda: load_classifier(path), str(path))
+        self.refused(lambda: load_trained(path, identity=header["identity"]), str(path))
+
+    def test_promised(self):
+        "A small file that says it holds a huge network; weights of another network."
+        header, weights = read_tensors(next(self.whole.rglob("network.safetensors")), ())
+        path = self.folder / "huge.safetensors"
+        for changed in ({"channels": 9999, "layers": 900}, {"layers": 10**9}, {"channels": 2**70}, {"channels": 3}):
+            identity = header["identity"] | {"recipe": header["identity"]["recipe"] | changed}
+            write_tensors(path, weights, header | {"identity": identity})
+            self.assertIsNone(self.refused(lambda: load_classifier(path), str(path)), changed)
+        settings = json.loads(json.dumps(asdict(QUICK)))
+        genotype = json.loads(to_json(KNOWN_CELLS["DARTS_V2"]))
+        for config in (settings, settings | {"channels": 9999, "layers": 900}, {}, [], 3, None, {"pretext": 3}):
+            for cell in (genotype, {}, None):
+                write_tensors(path, weights, {"genotype": cell, "config": config, "score": None})
+                self.assertIsNone(self.refused(lambda: load_pretrained(path), str(path)))
 
     def test_whole(self):
         "What is not damaged is read."
@@ -519,8 +608,7 @@ class TestWeights(Hostile):
     @cases(30, shapes=st.dictionaries(st.text(max_size=9), st.tuples(TYPES, st.lists(st.integers(0, 3), max_size=3)),
                                       max_size=4), header=st.dictionaries(st.text(max_size=5), NESTS, max_size=3))
     def test_written(self, shapes, header):
-        assume("__metadata__" not in shapes and (shapes or header))
-        # fault: a file of neither tensors nor header cannot be read again (safetensors 0.8.0)
+        assume("__metadata__" not in shapes)
         tensors = {name: torch.ones(shape).to(kind) for name, (kind, shape) in shapes.items()}
         write_tensors(self.folder / "file", tensors, header)
         found, again = read_tensors(self.folder / "file", list(header))
@@ -535,8 +623,7 @@ class TestWeights(Hostile):
                             | edited(self.good[:end], st.binary(max_size=4)).map(lambda head: head + self.good[end:])
                             | edited(self.good, st.sampled_from([b'"', b"[", b"}", b"9", b",", b"F16", b"-"]), 1))
         path = self.holding("damaged.safetensors", content)
-        # fault: the words name no file where the JSON within the header is damaged
-        self.refused(lambda: read_tensors(path, ("score", "config")), str(path), "line 1 column")
+        self.refused(lambda: read_tensors(path, ("score", "config")), str(path))
 
     def test_lies(self):
         "Headers that promise more than there is."
@@ -545,8 +632,9 @@ class TestWeights(Hostile):
         files = [b"", struct.pack("<Q", 2**63) + b"{}", struct.pack("<Q", 99_000_000) + b"{}", tensor_file({}),
                  tensor_file(promised("F32", [2**40], 2**42)), tensor_file(promised("F6_E2M3", [4], 3), b"\0" * 3),
                  tensor_file({"__metadata__": [1]}), tensor_file({"__metadata__": {"score": 1}}),
+                 tensor_file(promised("F32", [0, 2**63], 0)),
+                 tensor_file({"__metadata__": kept["__metadata__"] | {"a": "[" * 100_000}}),
                  tensor_file(b'{"a":' * 100_000), tensor_file(b'{"__metadata__":{"score":"\\ud800","config":"1"}}')]
-        # fault: a tensor of [0, 2**63] is TypeError; "[" * 100_000 as a value in __metadata__ is RecursionError
         for content in files:
             path = self.holding("lie.safetensors", content)
             self.assertIsNone(self.refused(lambda path=path: read_tensors(path, ("score", "config")), str(path)))
@@ -580,9 +668,7 @@ class TestTables(Hostile):
                               st.sampled_from(CELLS) | st.binary(max_size=3)) | st.binary(max_size=30))
     def test_damaged(self, content):
         path = self.holding("GroundTruth.csv", content)
-        # fault: the words name no file where pandas refuses it, or where bytes are no UTF-8
-        theirs = "Error tokenizing data", "codec can't decode", "No columns to parse"
-        table = self.refused(lambda: read_ground_truth(path), str(path), *theirs)
+        table = self.refused(lambda: read_ground_truth(path), str(path))
         if table is not None: self.assertTrue((table.sum(axis=1) == 1).all() and table.index.is_unique)
 
     def test_shares(self):
@@ -593,8 +679,10 @@ class TestTables(Hostile):
         for rows in ("a,1,0\na,0,1", "", ",x,1"):
             path = self.holding("GroundTruth.csv", f"image,A,B\n{rows}\n".encode())
             self.assertIsNone(self.refused(lambda path=path: read_ground_truth(path), str(path)), rows)
+        for table in ("image\na\n", "image\n", "image,score_weight\na,1\n"):
+            path = self.holding("GroundTruth.csv", table.encode())
+            self.assertIsNone(self.refused(lambda path=path: read_ground_truth(path), str(path)), table)
 
-    # fault: a folder whose table has no class is refused in the words of numpy ("argmax of an empty sequence")
     @cases(25, names=st.lists(st.sampled_from(["a", "b", "train", "test", "val", "Valid", "train/a", "test/a", "test/b",
                                                "train/b", ".hidden", "a/b/c", "valid/a"]), max_size=5),
            labelled=st.booleans())
@@ -676,8 +764,8 @@ NOWHERE = {"search": ("--data", "nosuch"), "check": ("--data", "nosuch"), "evalu
            "rescore": ("nosuch",), "pretrain": ("nosuch",), "show": ("nosuch",), "log": ("nosuch",),
            "compare": ("nosuch",), "export": ("nosuch", "x.onnx"), "worker": ("nosuch://x",), "proxy": ("nosuch://x",)}
 OPTIONS = [(verb, name) for verb in NOWHERE for name in options(verb)]
-# fault: whole numbers from 1e309 on are OverflowError, a traceback, for every setting of score, sampler, limits, recipe
-NUMBERS = st.sampled_from(["-1", "0", "nan", "inf", "-inf", str(2**70), "1e400", "0x10", "1_000", "٣", "²", " 1", "+1"])
+NUMBERS = st.sampled_from(["-1", "0", "nan", "inf", "-inf", str(2**70), "1e400", "1" + "0" * 309, "9" * 5000,
+                           "0x10", "1_000", "٣", "²", " 1", "+1"])
 ARGUMENTS = st.one_of(NUMBERS, TEXTS, st.integers(-10**300, 10**300).map(str), st.floats().map(str),
                       st.sampled_from(["", "\0", "\ud800", "a\nb", "--", "-", "=", "%s", "{}", "*", "nosuch/nosuch"]))
 
@@ -718,9 +806,7 @@ class TestCommand(Hostile):
     @cases(60, verb=st.sampled_from(list(VERBS)), target=ARGUMENTS | edited(to_text(KNOWN_CELLS["DARTS_V2"]), PIECES))
     def test_targets(self, verb, target):
         assume(harmless(target))
-        # fault: texts of 256 characters and more that are no cell: OSError "File name too long", though exit code 2
         if "Genotype(" in target:
-            assume(not re.search(r"range\([^)]*\d{6}", target))
             try: from_text(target)
             except ValueError: pass
             else: return
@@ -737,24 +823,37 @@ class TestCommand(Hostile):
         for address in ("nosuch", "nosuch://x", "x.db", "sqlite://", "sqlite:///", "grpc://", "grpc://localhost:x",
                         "postgresql://", "mysql://x", "http://x", "://", "", "\0", "\ud800"):
             for verb in ("worker", "proxy"): self.complains(verb, address)
-        # fault: worker sqlite:///no/x.db makes the folder and an empty file before it says that no search is there
+        nowhere = self.folder / "no" / "x.db"
+        self.complains("worker", f"sqlite:///{nowhere}")
+        self.assertFalse(nowhere.parent.exists())
 
     def test_wrong(self):
         "What is refused only when the images are there."
         for arguments in (("--limit", "0"), ("--limit", "-1"), ("--size", "0"), ("--trials", "-1"), ("--split", "x"),
                           ("--seed", "-1", "--limit", "30"), ("--seed", str(2**70), "--limit", "30"),
-                          ("--device", "x")):
+                          ("--device", "x"), ("--size", str(2**70)), ("--size", "5000"), ("--device", "hpu"),
+                          ("--device", "privateuseone"), ("--device", "meta")):
             said, told = io.StringIO(), io.StringIO()
             with contextlib.redirect_stdout(said), contextlib.redirect_stderr(told):
                 code = main(["search", "--sampler", "random", "--run", str(self.folder / "run"), *arguments])
             self.assertEqual(code, 2, arguments)
             self.assertRegex(told.getvalue(), r"\Acsnas: error: [^\n]+\n\Z")
-        # fault: --size 2**70 and show --channels 2**70 are TypeError, a traceback
-        # fault: --device hpu and privateuseone are ModuleNotFoundError, a traceback; "meta" is taken
-        # fault: log of a log.csv without rows or without its columns is IndexError, KeyError or AttributeError
-        # fault: WORLD_SIZE=x in the environment is ValueError, a traceback
-        # fault: show --layers 10**9 makes a list of so many cells, show --top -5 is taken
+        for name, value in (("--channels", 2**70), ("--layers", 10**9), ("--layers", 2**70), ("--top", -5)):
+            self.complains("show", "DARTS_V2", name, str(value))
+        with mock.patch.dict(os.environ, WORLD_SIZE="x"): self.complains("show", "DARTS_V2")
         self.assertFalse((self.folder / "run" / "study.db").exists())
+
+
+    def test_logs(self):
+        "Files that are no log of a training."
+        path = self.holding("log.csv", b"")
+        good = b"epoch,loss,valid_loss,valid_error,learning_rate\n"
+        for content in (b"", good, b"epoch,loss\n1,2\n", b"loss\n1\n", b"\xff", good + b"x,1,1,1,1\n",
+                        good + b"1,1,1,x,1\n", good + b",1,1,1,1\n", good + b"1e999,1,1,1,1\n", b'"', b"\0"):
+            path.write_bytes(content)
+            for more in ((), ("--picture", "log.png")): self.complains("log", str(self.folder), *more)
+            self.assertIsNone(self.refused(lambda: plot_log(path), str(path)), content)
+        path.unlink()
 
 
 class TestNumber(unittest.TestCase):

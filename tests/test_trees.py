@@ -23,10 +23,8 @@ EXCEPTIONS = {  # module, function, thing: the reason
     ("__main__", "make_app", IMPORTING): "opens the verb that is called; the names come from a table beside it",
     ("command.options", "load_plugin", IMPORTING): "the user's own file, named with --plugin and said to be trusted",
     ("command.options", "load_plugin", "exec_module"): "the same file: operations or an objective, in Python",
-    # HERE, to be listed when the work in processes of one's own is agreed upon: an objective function goes to processes
-    # that the search itself has started, through a pipe that nobody else can write to.
-    # ("support.workers", "_sent", "cloudpickle"): "packs an objective for a process that this one starts",
-    # ("support.workers", "serve", "cloudpickle"): "unpacks it there, from the pipe of its parent, never from a file",
+    ("support.workers", "_sent", "cloudpickle"): "packs an objective for a process that this one starts",
+    ("support.workers", "serve", "cloudpickle"): "unpacks it there, from the pipe of its parent, never from a file",
 }
 
 

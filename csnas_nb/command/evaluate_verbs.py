@@ -22,7 +22,7 @@ from csnas_nb.command.options import (
     check_used, emit, load_plugin, option, pick_device, takes, with_settings,
 )
 from .targets import run_at, search_summary, target_cell
-from ..evaluating.checkpoints import LOG, plot_log
+from ..evaluating.checkpoints import LOG, plot_log, read_log
 from ..evaluating.recipes import RECIPES, Recipe
 from csnas_nb.evaluating.reports import (
     Compared, comparison_table, difference_table, few_steps, load_classifier, plot_comparison, report_from_dict,
@@ -35,6 +35,7 @@ from ..runs.evaluations import draw_evaluation, read_reports
 from ..runs.run import RunFolder, cells_of, evaluate_for
 from ..searching.results import trial_table
 from ..support.devices import is_launched, is_main_process
+from ..support.files import refusing
 from ..support.workers import fastest_workers
 from ..using.exports import export_onnx, export_program
 _log = logging.getLogger(__name__)
@@ -117,6 +118,7 @@ def show_verb(
     as_json: Json = False,
 ) -> None:
     "Show a run or a cell: genotype, size, best trials, picture."
+    if top < 0: raise ValueError(f"--top must be at least 0, got {top}")
     load_plugin(plugin)
     run, genotype = target_cell(target, pick)
     size = network_size(genotype, channels, layers, classes=10)
@@ -143,7 +145,7 @@ def log_verb(
     "Show how training goes: the last epoch of every run below a folder."
     paths = sorted(folder.rglob(LOG))
     if not paths: raise FileNotFoundError(f"no log of a training run in {folder}")
-    rows = [{"run": str(path.parent.relative_to(folder)), **pd.read_csv(path).iloc[-1].to_dict()} for path in paths]
+    rows = [{"run": str(path.parent.relative_to(folder)), **read_log(path).iloc[-1].to_dict()} for path in paths]
     last = pd.DataFrame(rows).astype({"epoch": int})
     if picture: plot_log(*paths).savefig(picture, dpi=150)
     emit(last.to_string(index=False, float_format="%.4g"), json.loads(last.to_json(orient="records")), as_json)
@@ -156,9 +158,10 @@ class _Found(NamedTuple):
     row: Compared | None = None  # None: not trained in any of the folders
     question: object = None  # recipe, seeds and images: must agree for errors to be comparable
 
-def _stored(name, data):
-    report = report_from_dict(data)
-    return _Found(name, report.genotype, Compared(name, report, data["score"]), data["key"][1:])
+def _stored(data, name=None):
+    with refusing("a report in evaluation.json"):
+        report, name = report_from_dict(data), name or data["role"]
+        return _Found(name, report.genotype, Compared(name, report, data["score"]), data["key"][1:])
 
 # %% ../../nbs/09_command/04_evaluate_verbs.ipynb #d4788c96
 def found_in(
@@ -169,13 +172,13 @@ def found_in(
     if bare := [target for target, reports in folders.items() if not reports]:
         raise ValueError(f"nothing was trained in {', '.join(bare)}: csnas evaluate does that")
     if len(targets) == 1 and folders:
-        return _of_one_question([_stored(data["role"], data) for data in folders[targets[0]]])
+        return _of_one_question([_stored(data) for data in folders[targets[0]]])
     everything = [data for reports in folders.values() for data in reports]
     def named(cell):
         data = next((data for data in everything if report_from_dict(data).genotype.digest == cell.digest), None)
-        return _stored("known", data) if data else _Found("known", cell)
+        return _stored(data, "known") if data else _Found("known", cell)
     def one(target):
-        return _stored(Path(target).name, folders[target][0]) if target in folders else named(as_genotype(target))
+        return _stored(folders[target][0], Path(target).name) if target in folders else named(as_genotype(target))
     return list(map(one, targets))
 
 def _of_one_question(found):

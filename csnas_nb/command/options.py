@@ -10,6 +10,7 @@ import functools
 import importlib.util
 import inspect
 import json
+import os
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, dataclass, field, fields, replace
@@ -154,7 +155,7 @@ def load_plugin(
     if path is None:
         if objective is None: return None
         raise ValueError(f"--objective {objective} is looked for in a --plugin file: name one")
-    if not path.is_file(): raise FileNotFoundError(f"no such plugin file: {path}")
+    if not os.path.isfile(path): raise FileNotFoundError(f"no such plugin file: {path}")
     spec = importlib.util.spec_from_file_location(f"csnas_plugin_{path.stem}", path)
     if spec is None or spec.loader is None: raise ValueError(f"a plugin is a Python file, ending in .py, got {path}")
     module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
@@ -175,7 +176,7 @@ def pick_device(
     from csnas_nb.support.fast import keep_freed_memory
     keep_freed_memory()
     if name == "auto": return "cuda" if torch.cuda.is_available() else "cpu"
-    try: torch.zeros(1, device=name)
-    except (RuntimeError, AssertionError) as error:
+    try: torch.zeros(1, device=name).item()                              # 'meta' has no numbers
+    except (RuntimeError, AssertionError, ImportError) as error:
         raise ValueError(f"device {name!r} cannot be used here: {str(error).splitlines()[0]}") from error
     return name

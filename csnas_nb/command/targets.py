@@ -7,6 +7,7 @@ __all__ = []
 
 # %% ../../nbs/09_command/02_targets.ipynb #fd841cea
 import json
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -54,7 +55,7 @@ def run_at(
     target:str|Path, # run folder or cell
 )->RunFolder|None: # None: a cell; raises FileNotFoundError for a folder that holds no run
     "The run that a target names, if it names one."
-    return open_run(target) if not is_written(str(target)) and Path(target).is_dir() else None
+    return open_run(target) if not is_written(str(target)) and os.path.isdir(target) else None
 
 def target_cell(
     target:str, # run folder or cell

@@ -16,8 +16,8 @@ from csnas_nb.command.options import (
 )
 from .search_verbs import own_objective
 from .targets import said_workers, search_json, search_summary
-from ..searching.joining import join
-from ..support.storages import masked, open_storage, serve_storage
+from ..searching.joining import find_study, join
+from ..support.storages import masked, open_storage, quiet_optuna, serve_storage
 
 # %% ../../nbs/09_command/05_worker_verbs.ipynb #f6bc7f65
 Address = Annotated[Optional[str], typer.Argument(
@@ -27,14 +27,17 @@ Address = Annotated[Optional[str], typer.Argument(
 def worker_verb(
     storage: Address = None,
     study: Annotated[str, option("Name of the study to join.")] = "search",
-    data: Annotated[Optional[str], option("Where the images lie here; by default as on the first machine.", IMAGES)] = None,
+    data: Annotated[Optional[str], option("Where the images lie here; by default as on the first "
+                                          "machine.", IMAGES)] = None,
     root: Root = None, plugin: Plugin = None,
-    objective: Annotated[Optional[str], option("The study's objective, where it is a function of a plugin.", OWN)] = None,
+    objective: Annotated[Optional[str], option("The study's objective, where it is a function of a "
+                                               "plugin.", OWN)] = None,
     wait: Annotated[float, option("Seconds to wait for the storage and the study.", SHARING)] = 0.0,
     workers: Workers = None, device: Device = "auto", quiet: Quiet = False, as_json: Json = False,
 ) -> None:
     "Work on a search that another machine has begun."
     address = _named(storage)
+    with quiet_optuna(): find_study(address, study, wait)                # refused before anything is said
     own = own_objective(objective, plugin)
     place = pick_device(device)
     result = join(address, study, data=data, root=root, objective=own, device=place, progress=not quiet,

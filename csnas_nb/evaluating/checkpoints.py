@@ -10,11 +10,13 @@ import hashlib
 import json
 import logging
 import math
+import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import pandas as pd
 import torch
 from matplotlib.figure import Figure
 from torch import Tensor, nn
@@ -23,13 +25,15 @@ from .loop import MEASURED_MOST, Training, predict
 from .recipes import LabelledImages, Recipe
 from ..images.image_set import ImageSet
 from ..networks.genotype import Genotype, from_json
-from ..networks.network import Network, reductions
-from ..support.files import read_tensors, whole_file, write_tensors
+from ..networks.network import Network, check_weights, reductions
+from ..support.files import read_tensors, refusing, whole_file, write_tensors
 from ..support.questions import as_question, differences
 from ..support.resuming import optimiser_state, restore_optimiser
 _log = logging.getLogger(__name__)
 
 # %% ../../nbs/05_evaluating/05_checkpoints.ipynb #e2837e44
+if TYPE_CHECKING: import pandas as pd
+
 CHECKPOINT, NETWORK, LOG = "training.safetensors", "network.safetensors", "log.csv"
 "The files of a training run: as long as it runs, when it is done, and throughout."
 
@@ -58,18 +62,33 @@ def write_log(
         with whole_file(path) as part: table.to_csv(part, index_label="epoch")
     except OSError as error: _log.warning("%s is not written: %s", path, error)    # a spreadsheet may hold it: go on
 
+# %% ../../nbs/05_evaluating/05_checkpoints.ipynb #5fe53c68
+def read_log(
+    path:Path, # CSV, as `write_log` leaves it
+)->"pd.DataFrame": # a row an epoch, one at least; raises ValueError where it is something else
+    "The log of a training run."
+    import pandas as pd
+    with refusing(f"{path} is not the log of a training run"):
+        table = pd.read_csv(path)
+        missing = [name for name in _DRAWN if name not in table]
+        if missing: raise ValueError(f"it has no {', '.join(missing)}")
+        if table.empty: raise ValueError("it has no epoch")
+        return table.astype(dict.fromkeys(_DRAWN, float) | {"epoch": int})
+
+_DRAWN = ("epoch", "loss", "valid_loss", "valid_error", "learning_rate")
+
 # %% ../../nbs/05_evaluating/05_checkpoints.ipynb #48884cb6
 def plot_log(
     *logs:Path|str, # log.csv, or the folder that holds it; one curve each
 )->Figure: # closed, so that it is shown once
     "Loss, validation error and learning rate of training runs, finished or not."
     import matplotlib.pyplot as plt
-    import pandas as pd
-    paths = [Path(place) / LOG if Path(place).is_dir() else Path(place) for place in logs]
-    if missing := [str(path) for path in paths if not path.is_file()]:
+    paths = [Path(place) / LOG if os.path.isdir(place) else Path(place) for place in logs]
+    if missing := [str(path) for path in paths if not os.path.isfile(path)]:
         raise FileNotFoundError(f"no log of a training run: {', '.join(missing)}")
+    tables = [read_log(path) for path in paths]
     figure, axes = plt.subplots(1, 3, figsize=(10, 2.8), layout="constrained")
-    for k, (path, table) in enumerate((path, pd.read_csv(path)) for path in paths):
+    for k, (path, table) in enumerate(zip(paths, tables)):
         name, colour = f"{path.parent.parent.name} {path.parent.name}".strip(), f"C{k % 10}"
         axes[0].plot(table.epoch, table.loss, color=colour, label=name)
         axes[0].plot(table.epoch, table.valid_loss, color=colour, ls="--")
@@ -110,22 +129,26 @@ def _changed(old, new):
     "Names of the parts of a question that are no longer what they were."
     return [name for name in new if differences({name: old.get(name)}, {name: new[name]})]
 
-def check_identity(
-    found:dict[str, Any], # of a file
-    wanted:dict[str, Any], # of this run
-    path:Path|str, # of the file, for the message
-)->None: # raises ValueError that says what differs
-    "Is a file that of this run?"
+def _differs(found, wanted):
+    "In what two runs differ; empty where they are the same."
     changed = _changed(found, wanted)
-    if not changed: return
+    if not changed: return ""
     first = changed[0]
     told = [found.get(first), wanted[first]]
     if first == "genotype": told = [from_json(json.dumps(part)).name for part in told]
     if first == "recipe":
         recipes = found["recipe"], wanted["recipe"]
         told = [", ".join(f"{name} {recipe.get(name)}" for name in _changed(*recipes)) for recipe in recipes]
-    which = "on other images" if first == "images" else f"with another {first}: {told[0]}, not {told[1]}"
-    raise ValueError(f"{path} belongs to a run {which}. Choose another folder, or delete the file")
+    return "on other images" if first == "images" else f"with another {first}: {told[0]}, not {told[1]}"
+
+def check_identity(
+    found:dict[str, Any], # of a file
+    wanted:dict[str, Any], # of this run
+    path:Path|str, # of the file, for the message
+)->None: # raises ValueError that says what differs
+    "Is a file that of this run?"
+    with refusing(f"{path} does not say of which run it is"): differs = _differs(found, wanted)
+    if differs: raise ValueError(f"{path} belongs to a run {differs}. Choose another folder, or delete the file")
 
 # %% ../../nbs/05_evaluating/05_checkpoints.ipynb #b52cfd75
 @dataclass
@@ -256,9 +279,16 @@ def load_trained(
     "What `save_trained` wrote."
     header, weights = read_tensors(path, ("identity", "epochs", "best", "classifier"))
     if identity is not None: check_identity(header["identity"], identity, path)
+    with refusing(f"{path} holds no network of this version"): trained = _trained_from(header, weights)
+    trained.network.to(device)
+    return trained
+
+def _trained_from(header, weights):
+    "A trained network from what its file holds."
     own = {name: tuple(value) for name, value in header["classifier"].items()}
     genotype, recipe = from_json(json.dumps(header["identity"]["genotype"])), Recipe(**header["identity"]["recipe"])
+    check_weights(weights, genotype, recipe.channels, recipe.layers, recipe.stem)
     network = labelled_network(genotype, replace(recipe, auxiliary=0.0), len(own["classes"]))
     network.load_state_dict(weights)
-    classifier = Classifier(network.to(device).eval(), recipe=recipe, **own)
-    return Trained(classifier, tuple(Epoch(**e) for e in header["epochs"]), header["best"], header["memory"])
+    classifier = Classifier(network.eval(), recipe=recipe, **own)
+    return Trained(classifier, tuple(Epoch(**e) for e in header["epochs"]), int(header["best"]), header["memory"])

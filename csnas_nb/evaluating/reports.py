@@ -7,9 +7,9 @@ __all__ = ['Report', 'report_to_dict', 'report_from_dict', 'evaluate', 'plot_con
            'difference_table', 'plot_comparison', 'load_classifier']
 
 # %% ../../nbs/05_evaluating/07_reports.ipynb #cc1a73d8
-import json
 import logging
 import math
+import os
 import statistics
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
@@ -33,6 +33,7 @@ from .training import train
 from ..images.image_set import ImageSet, Splits, split_images
 from ..networks.genotype import Genotype
 from ..networks.size import Size, network_size
+from ..support.files import read_json, refusing
 from ..support.questions import question_key
 _log = logging.getLogger(__name__)
 
@@ -125,16 +126,17 @@ def report_from_dict(
     data:dict[str, Any], # from `report_to_dict`, perhaps by way of JSON
 )->Report: # the same report; raises ValueError where the data is of another form
     "A report from plain data."
-    data = {"steps": 0, **data}                                                 # reports of before did not say
-    if missing := [f.name for f in fields(Report) if f.name not in data]:
-        raise ValueError(f"a report of another version: it has no {', '.join(missing)}")
-    known = {f.name: data[f.name] for f in fields(Report)}
-    known["valid_errors"] = [math.nan if e is None else e for e in known["valid_errors"]]
-    rows = ("classes", "seeds", "valid_errors", "epochs_done", "sides", "files")
-    known |= {name: tuple(known[name]) for name in rows}
-    known |= {name: kind(**known[name]) for name, kind in
-              (("genotype", Genotype), ("recipe", Recipe), ("size", Size), ("latency", Latency))}
-    return Report(**{**known, "measures": tuple(map(measures_from_dict, known["measures"]))})
+    with refusing("a report of another version"):
+        data = {"steps": 0, **data}                                             # reports of before did not say
+        if missing := [f.name for f in fields(Report) if f.name not in data]:
+            raise ValueError(f"it has no {', '.join(missing)}")
+        known = {f.name: data[f.name] for f in fields(Report)}
+        known["valid_errors"] = [math.nan if e is None else e for e in known["valid_errors"]]
+        rows = ("classes", "seeds", "valid_errors", "epochs_done", "sides", "files")
+        known |= {name: tuple(known[name]) for name in rows}
+        known |= {name: kind(**known[name]) for name, kind in
+                  (("genotype", Genotype), ("recipe", Recipe), ("size", Size), ("latency", Latency))}
+        return Report(**{**known, "measures": tuple(map(measures_from_dict, known["measures"]))})
 
 # %% ../../nbs/05_evaluating/07_reports.ipynb #9919adea
 def training_folder(
@@ -324,14 +326,15 @@ def best_of_evaluation(
 )->Path: # of a network.safetensors; raises FileNotFoundError
     "The network of the first cell whose validation error is the lowest of its seeds'."
     path = folder / "evaluation.json"
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise FileNotFoundError(f"no trained network in {folder}: it has neither {NETWORK} nor {path.name} "
                                 "(csnas evaluate writes them)")
-    report = report_from_dict(json.loads(path.read_text(encoding="utf-8"))["reports"][0])
-    if not report.files:
-        raise FileNotFoundError(f"{path} names no network: the evaluation was not given a folder to keep them in")
-    errors = [math.inf if math.isnan(e) else e for e in report.valid_errors]
-    return folder / report.files[errors.index(min(errors))]
+    reports = read_json(path, "reports")["reports"]
+    with refusing(f"{path} has no report that can be read"):
+        report = report_from_dict(reports[0])
+        errors = [math.inf if math.isnan(e) else e for e in report.valid_errors]
+        if report.files: return folder / report.files[errors.index(min(errors))]
+    raise FileNotFoundError(f"{path} names no network: the evaluation was not given a folder to keep them in")
 
 # %% ../../nbs/05_evaluating/07_reports.ipynb #d98a2cd6
 def load_classifier(
@@ -340,8 +343,8 @@ def load_classifier(
 )->Classifier: # in evaluation mode; raises FileNotFoundError or ValueError
     "A network trained with labels, ready to use."
     place = Path(place)
-    if place.is_file(): return load_trained(place, device).classifier
-    if (place / NETWORK).is_file(): return load_trained(place / NETWORK, device).classifier
-    if (place / CHECKPOINT).is_file():
+    if os.path.isfile(place): return load_trained(place, device).classifier
+    if os.path.isfile(place / NETWORK): return load_trained(place / NETWORK, device).classifier
+    if os.path.isfile(place / CHECKPOINT):
         raise ValueError(f"training in {place} is not finished: the command that began it continues it")
     return load_trained(best_of_evaluation(place), device).classifier

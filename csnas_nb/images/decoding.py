@@ -11,13 +11,16 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
 import torch
 from PIL import Image, ImageOps
+from annotated_types import Ge, Le
 from torch import Tensor
 from tqdm.auto import tqdm
+
+from ..support.checks import is_allowed, require
 
 # %% ../../nbs/01_images/02_decoding.ipynb #35bf4b9c
 _log = logging.getLogger(__name__)
@@ -48,6 +51,18 @@ def to_rgb(
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
     return image.convert("RGB")
+
+# %% ../../nbs/01_images/02_decoding.ipynb #ecedb905
+MAX_SIDE = 4096
+"Of an image that a network sees, in pixels."
+
+def check_size(
+    size:int, # side in pixels
+    name:str="size", # of the setting
+)->None: # raises ValueError
+    "Can images be made as large as that?"
+    side = Annotated[int, Ge(1), Le(MAX_SIDE)]
+    require(is_allowed(size, side), name, f"1 to {MAX_SIDE} pixels", size)
 
 # %% ../../nbs/01_images/02_decoding.ipynb #a01f5194
 def decode_image(

@@ -18,7 +18,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from .decoding import to_rgb
+from .decoding import check_size, to_rgb
 from .image_set import ImageSet, Splits, check_labels, check_statistics, cut
 from .sources import catalogue
 
@@ -48,7 +48,7 @@ class DiskImages:
 
     def __post_init__(self) -> None:
         check_statistics(self.mean, self.std)
-        if self.side < 1: raise ValueError(f"side must be at least 1 pixel, got {self.side}")
+        check_size(self.side, "side")
         if not self.files: raise ValueError(f"{self.name}: no image files")
         check_labels(self.labels, len(self.files), len(self.classes))
 

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from .decoding import decode_images
 from .image_set import cut
+from ..support.files import refusing
 
 # %% ../../nbs/01_images/03_folders.ipynb #3f0df422
 _log = logging.getLogger(__name__)
@@ -130,10 +131,11 @@ def read_ground_truth(
     path:Path, # CSV: a column 'image', one of 0 and 1 for each class
 )->pd.DataFrame: # 0 and 1: a row an image, its name as the index, a column a class
     "A table of labels, checked: every image once, in exactly one class (ISIC)."
-    table = pd.read_csv(path)
+    with refusing(f"{path} is not a table of labels"): table = pd.read_csv(path)
     if "image" not in table:
         raise ValueError(f"{path}: a table of labels has a column 'image', got {', '.join(map(str, table.columns))}")
     table = table.astype({"image": str}).set_index("image").drop(columns=list(WEIGHT_COLUMNS), errors="ignore")
+    if table.columns.empty: raise ValueError(f"{path}: a table of labels has a column for each class, here is none")
     if not all(pd.api.types.is_numeric_dtype(kind) for kind in table.dtypes) or not table.isin([0, 1]).all(axis=None):
         raise ValueError(f"{path}: the columns of the classes hold 0 and 1 only")
     wrong = table.index[(table.sum(axis=1) != 1) | table.index.duplicated()]

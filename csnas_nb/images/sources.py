@@ -18,7 +18,7 @@ import torch
 from platformdirs import user_cache_dir
 from torch import Tensor
 
-from .decoding import resize
+from .decoding import check_size, resize
 from .folders import Catalogue, folder_catalogue, seeded_test_split
 from .image_set import ImageSet, Splits, channel_statistics, cut, shuffled, take, unlabelled
 
@@ -159,12 +159,12 @@ def catalogue(
 )->Catalogue: # what the source holds
     "The catalogue of a data set or folder."
     if on_error not in ("raise", "skip"): raise ValueError(f"on_error must be 'raise' or 'skip', got {on_error!r}")
-    if root is not None and not Path(root).is_dir(): raise FileNotFoundError(f"no such folder: {root}")
+    if root is not None and not os.path.isdir(root): raise FileNotFoundError(f"no such folder: {root}")
     if source == "digits": return digits_catalogue()
     if source == "fashion_mnist": return fashion_mnist_catalogue(root)
     if isinstance(source, str) and (source == "cifar10" or source == "cifar100"): return cifar_catalogue(source, root)
-    if not Path(source).exists():
-        raise FileNotFoundError(f"no such folder or data set: {source} (data sets: {', '.join(DATASETS)})")
+    if not os.path.exists(source):
+        raise FileNotFoundError(f"no such folder or data set: {str(source)[:300]} (data sets: {', '.join(DATASETS)})")
     return folder_catalogue(Path(source), labelled, on_error, progress)
 
 # %% ../../nbs/01_images/04_sources.ipynb #732a97b6
@@ -183,9 +183,6 @@ def _limited(positions: Tensor, limit: int | None, seed: int) -> Tensor:
     if limit < 1: raise ValueError(f"limit must be at least 1, got {limit}")
     return positions[shuffled(len(positions), seed)[:limit].sort().values]
 
-def _check_size(size: int | None) -> None:
-    if size is not None and size < 1: raise ValueError(f"size must be at least 1 pixel, got {size}")
-
 # %% ../../nbs/01_images/04_sources.ipynb #23d9ef37
 def load_images(
     source:str|Path="digits", # one of `DATASETS`, or a folder of images
@@ -200,7 +197,7 @@ def load_images(
     progress:bool=True, # show a bar while decoding many files?
 )->ImageSet: # uint8; mean and deviation of the training split, or of all images with split='all'
     "Images of a data set or folder, decoded once."
-    _check_size(size)
+    if size is not None: check_size(size)
     entries = catalogue(source, labelled, root, on_error, progress)
     images = _read(entries, _limited(entries.positions(split), limit, seed), size)
     if split == "test":
@@ -224,7 +221,7 @@ def load_splits(
     progress:bool=True, # show a bar while decoding many files?
 )->Splits: # three disjoint labelled sets, normalised alike
     "Images with labels, as `evaluate` takes them: train, valid, test."
-    _check_size(size)
+    if size is not None: check_size(size)
     if not 0 < valid < 1: raise ValueError(f"valid must be above 0 and below 1, got {valid}")
     entries = catalogue(source, True, root, on_error, progress)
     if entries.valid is None:

@@ -10,15 +10,22 @@ import ast
 import hashlib
 import json
 import operator
+import os
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
 
 from .operations import check_operation
+from ..support.checks import shown
+from ..support.files import refusing
 
 # %% ../../nbs/02_networks/02_genotype.ipynb #b911c851
 Edge = tuple[str, int]  # an operation's name and the number of the node that it is applied to
+
+MAX_NODES = 10
+"Of a cell; those of a search have at most seven, and the canonical form of twenty can take hours."
 
 # %% ../../nbs/02_networks/02_genotype.ipynb #71a71e56
 @dataclass(frozen=True)
@@ -68,17 +75,19 @@ def _used_nodes(cell: CellGraph) -> tuple[int, ...]:
 def _check_graph(cell: CellGraph) -> None:
     "Makes tuples of both fields; raises ValueError where they describe no cell."
     try: edges = tuple((str(op), operator.index(i)) for op, i in cell.edges)
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"edges are (operation, input) pairs, got {cell.edges!r}") from error
+    except (TypeError, ValueError, RecursionError) as error:
+        raise ValueError(f"edges are (operation, input) pairs, got {shown(cell.edges)}") from error
+    if len(edges) > 2 * MAX_NODES: raise ValueError(f"a cell has at most {MAX_NODES} nodes, got {len(edges)} edges")
     if not edges or len(edges) % 2: raise ValueError(f"every node has two edges, got {len(edges)} edges")
     for position, (_, i) in enumerate(edges):
         node = position // 2 + 2
-        if not 0 <= i < node: raise ValueError(f"node {node} may use inputs 0..{node - 1}, got {i}")
+        if not 0 <= i < node: raise ValueError(f"node {node} may use inputs 0..{node - 1}, got {shown(i)}")
     object.__setattr__(cell, "edges", edges)
     try: outputs = tuple(operator.index(node) for node in cell.outputs)
-    except (TypeError, ValueError) as error: raise ValueError(f"outputs are nodes, got {cell.outputs!r}") from error
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"outputs are nodes, got {shown(cell.outputs)}") from error
     if not outputs or len(set(outputs)) < len(outputs) or not {*outputs} <= {*cell.nodes}:
-        raise ValueError(f"outputs are different nodes of 2..{cell.nodes[-1]}, got {list(outputs)}")
+        raise ValueError(f"outputs are different nodes of 2..{cell.nodes[-1]}, got {shown([*outputs])}")
     object.__setattr__(cell, "outputs", outputs)
 
 # %% ../../nbs/02_networks/02_genotype.ipynb #72c5e10e
@@ -148,8 +157,7 @@ def from_json(
     text:str, # what `to_json` wrote
 )->Genotype: # raises ValueError where the text is something else
     "A genotype from JSON."
-    try: parts = json.loads(text)
-    except json.JSONDecodeError as error: raise ValueError(f"not JSON: {error}") from error
+    with refusing("not JSON"): parts = json.loads(text)
     return _from_parts(parts if isinstance(parts, dict) else {})
 
 # %% ../../nbs/02_networks/02_genotype.ipynb #8fa28f8d
@@ -158,7 +166,7 @@ def _from_parts(parts):
     wanted = {f.name for f in fields(Genotype)}
     if set(parts) != wanted:
         found = ", ".join(map(str, parts)) or "none"
-        raise ValueError(f"a genotype has the parts {', '.join(sorted(wanted))}, got {found}")
+        raise ValueError(f"a genotype has the parts {', '.join(sorted(wanted))}, got {found[:200]}")
     return Genotype(**parts)
 
 # %% ../../nbs/02_networks/02_genotype.ipynb #5cd4503a
@@ -167,22 +175,31 @@ def from_text(
 )->Genotype: # raises ValueError where the text is something else
     "A genotype in the form that DARTS prints, read without running it."
     refused = ValueError(f"not a genotype in DARTS' form: {text[:60]!r}")
-    try: statement = ast.parse(text.strip()).body[0]
-    except (SyntaxError, IndexError) as error: raise refused from error
+    try: statement, = _parsed(text.strip())
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error: raise refused from error
     node = statement.value if isinstance(statement, (ast.Expr, ast.Assign, ast.AnnAssign)) else None
     if not isinstance(node, ast.Call) or getattr(node.func, "id", "") != "Genotype": raise refused
     names = [f.name for f in fields(Genotype)]
     parts = dict(zip(names, node.args)) | {k.arg: k.value for k in node.keywords}
-    return _from_parts({name: _literal(value) for name, value in parts.items()})
+    if len(parts) < len(node.args) + len(node.keywords): raise refused            # one too many, or one twice
+    return _from_parts({name: _literal(text.strip(), value) for name, value in parts.items()})
 
-def _literal(node):
-    "A list of constants, or `range(a, b)` as a list."
+# %% ../../nbs/02_networks/02_genotype.ipynb #5d83e3e1
+def _parsed(text):
+    "The statements of a program, which is not run; what Python would advise its author is kept back."
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return ast.parse(text).body
+
+def _literal(text, node):
+    "A list of constants, or `range(a, b)` as a list, which may end early if it is longer than any cell."
     try:
         if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "range":
-            return list(range(*(ast.literal_eval(a) for a in node.args)))
+            return list(range(*(ast.literal_eval(a) for a in node.args))[:MAX_NODES + 1])
         return ast.literal_eval(node)
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"only lists of constants and range(a, b) are read, got {ast.unparse(node)[:60]}") from error
+    except (TypeError, ValueError, RecursionError, MemoryError) as error:
+        source = (ast.get_source_segment(text, node) or "")[:60]
+        raise ValueError(f"only lists of constants and range(a, b) are read, got {source}") from error
 
 # %% ../../nbs/02_networks/02_genotype.ipynb #b16c11f1
 def _edges(text: str) -> tuple[Edge, ...]:
@@ -241,11 +258,13 @@ def as_genotype(
     if str(cell) in KNOWN_CELLS: return KNOWN_CELLS[str(cell)]
     text = str(cell).strip()
     if isinstance(cell, Path) or not is_written(text):
-        if not Path(cell).is_file():
+        if not os.path.isfile(str(cell)):
             known = ", ".join(KNOWN_CELLS)
-            raise ValueError(f"no such cell, file or run folder: {cell} (known cells: {known})")
-        text = Path(cell).read_text(encoding="utf-8").strip()
-    return from_json(text) if text.startswith("{") else from_text(text)
+            raise ValueError(f"no such cell, file or run folder: {str(cell)[:300]} (known cells: {known})")
+        with refusing(f"{cell} holds no cell"): return _from_written(Path(cell).read_text(encoding="utf-8").strip())
+    return _from_written(text)
+
+def _from_written(text): return from_json(text) if text.startswith("{") else from_text(text)
 
 # %% ../../nbs/02_networks/02_genotype.ipynb #e2ef52ec
 def _smallest_writing(cell: CellGraph) -> CellGraph:

@@ -6,6 +6,7 @@
 __all__ = ['Cell', 'Network']
 
 # %% ../../nbs/02_networks/04_network.ipynb #2f2fef7b
+from collections.abc import Mapping
 from functools import cached_property
 
 import torch
@@ -177,6 +178,10 @@ def make_stem(
     return nn.Sequential(nn.Sequential(*halve(3, channels // 2), nn.ReLU(), *halve(channels // 2, channels)),
                          nn.Sequential(nn.ReLU(), *halve(channels, channels)))
 
+# %% ../../nbs/02_networks/04_network.ipynb #6831188b
+MAX_CHANNELS, MAX_CELLS = 10_000, 1_000
+"Far beyond any network of use."
+
 def check_network(
     channels:int, # C
     layers:int, # L
@@ -188,9 +193,27 @@ def check_network(
     halvings(layers, stem)                                 # raises for a stem or a number of cells that there is not
     least, behind = (2, "s behind the ImageNet stem") if stem == "imagenet" else (1, "")
     if channels < least: raise ValueError(f"a network has at least {least} channel{behind}, got {channels}")
+    if channels > MAX_CHANNELS or layers > MAX_CELLS:
+        raise ValueError(f"a network has at most {MAX_CHANNELS} channels and {MAX_CELLS} cells, "
+                         f"got {channels} and {layers}")
     if auxiliary and not (classes and len(reductions(layers)) == 2):
         raise ValueError("an auxiliary head needs classes and two reduction cells, "
                          f"got classes={classes} and layers={layers}")
+
+# %% ../../nbs/02_networks/04_network.ipynb #1d4d77d4
+def check_weights(
+    weights:Mapping[str, Tensor], # of a file, by name
+    genotype:Genotype, # of the network that it says it holds
+    channels:int, # of that network
+    layers:int, # of that network
+    stem:str="cifar", # of that network
+)->None: # raises ValueError where the network has far more
+    "Are there as many numbers as a network needs at least? Asked before it is built, for a file may say anything."
+    check_network(channels, layers, None, False, stem)
+    entrances = (step["channels"] * step["channels_in"][1] for step in cell_plan(genotype, channels, layers, stem))
+    least, held = sum(entrances), sum(value.numel() for value in weights.values())
+    if held >= least: return
+    raise ValueError(f"{layers} cells of {channels} channels have at least {least:,} weights, got {held:,}")
 
 # %% ../../nbs/02_networks/04_network.ipynb #7355c0a2
 class _Layers(nn.Module):

@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..support.checks import shown
 from csnas_nb.support.fast import (
     MapNorm, average_pool, depthwise_conv, diagonal_pixels, max_pool, norm_of_pointwise, norm_of_separable,
     pointwise_conv,
@@ -285,7 +286,8 @@ def check_operation(
     name:str, # a primitive's name
 )->None: # raises ValueError unless it is registered
     "Is this a primitive that we know?"
-    if name not in OPERATIONS: raise ValueError(f"unknown operation {name!r}: registered are {', '.join(OPERATIONS)}")
+    if name in OPERATIONS: return
+    raise ValueError(f"unknown operation {shown(name)}: registered are {', '.join(OPERATIONS)}")
 
 # %% ../../nbs/02_networks/01_operations.ipynb #94942fa1
 def build(

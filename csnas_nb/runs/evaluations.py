@@ -33,7 +33,7 @@ from ..images.image_set import ImageSet, Splits
 from ..images.sources import load_splits
 from ..networks.genotype import Genotype, to_json
 from ..support.devices import is_main_process
-from ..support.files import Busy, write_whole
+from ..support.files import Busy, read_json, write_whole
 from ..support.machine import versions
 from ..support.questions import as_question
 from ..support.workers import own_device, run_workers
@@ -60,7 +60,11 @@ def read_reports(
 )->list[dict[str, Any]]: # from `report_to_dict`, with role, score and key; empty where there are none
     "The reports in a folder's evaluation.json."
     path = Path(folder) / EVALUATION
-    return json.loads(path.read_text(encoding="utf-8"))["reports"] if path.is_file() else []
+    if not path.is_file(): return []
+    reports = read_json(path, "reports")["reports"]
+    if isinstance(reports, list) and all(isinstance(r, dict) and {"key", "score"} <= r.keys() for r in reports):
+        return reports
+    raise ValueError(f"{path} is not the file that is wanted: its reports are no list of reports")
 
 def _is_whole(report, folder):
     "Are the networks of a stored report still there?"
@@ -152,7 +156,8 @@ def train_side_by_side(
         def watch():
             bar.update(sum(file.is_file() for file in files) - bar.n)
             return bar.n
-        run_workers(_train_free_ones, folder, jobs, splits, recipe, str(device), precision, workers, count=count, watch=watch)
+        given = folder, jobs, splits, recipe, str(device), precision, workers
+        run_workers(_train_free_ones, *given, count=count, watch=watch)
         watch()
 
 # %% ../../nbs/07_runs/01_evaluations.ipynb #51c5b2a7
@@ -179,10 +184,11 @@ def evaluate_cells(
     options, earlier = {"precision": precision, "top_k": top_k}, read_reports(folder)
     evaluation = Evaluation(Path(folder), (), splits, origin or {}, seen, options)
     if processes > 1:
-        missing = [cell for _, cell in cells
-                   if _kept_for(evaluation_key(cell, recipe, seeds, splits, **options), earlier, Path(folder))[0] is None]
+        def key_of(cell): return evaluation_key(cell, recipe, seeds, splits, **options)
+        missing = [cell for _, cell in cells if _kept_for(key_of(cell), earlier, Path(folder))[0] is None]
         checked_splits(splits, seeds, top_k); check_trainable(splits.train, splits.valid, recipe, min(seeds))
-        train_side_by_side(missing, splits, recipe, seeds, Path(folder), processes, device, precision, workers, progress)
+        train_side_by_side(missing, splits, recipe, seeds, Path(folder), processes, device, precision, workers,
+                           progress)
     for role, genotype in cells:
         key = evaluation_key(genotype, recipe, seeds, splits, **options)
         report, known = _kept_for(key, earlier, Path(folder))

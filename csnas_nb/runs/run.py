@@ -9,7 +9,9 @@ __all__ = ['RunFolder', 'open_run', 'evaluate_run']
 import json
 import logging
 import math
+import os
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -30,7 +32,7 @@ from ..scoring.scorer import label_free_score
 from ..searching.results import SearchResult, median_random, pick, trial_genotype
 from ..searching.run_folder import as_of_now, load_result, read_settings
 from ..searching.stability import Stability, rescore
-from ..support.files import write_whole
+from ..support.files import read_json, refusing, write_whole
 from ..support.questions import as_question, differences
 _log = logging.getLogger(__name__)
 
@@ -66,7 +68,8 @@ class _StoredRun:
     @property
     def reports(self) -> list[Report]:
         "Of everything that was trained with labels, the last evaluation first."
-        return [report_from_dict(report) for report in read_reports(self.folder)]
+        reports = read_reports(self.folder)
+        with refusing(f"{self.folder / EVALUATION}"): return [report_from_dict(report) for report in reports]
 
 # %% ../../nbs/07_runs/02_run.ipynb #80ec9f7a
 @dataclass(frozen=True)
@@ -104,12 +107,10 @@ class RunFolder(_StoredRun):
 # %% ../../nbs/07_runs/02_run.ipynb #55d49e18
 def _settings_of(folder):
     "The settings of a search in today's words; ValueError that names the version whose words are others."
-    stored = read_settings(folder)
-    try: return as_of_now(stored)
-    except (TypeError, ValueError, KeyError) as error:
-        written = (stored.get("versions") or [{}])[-1].get("csnas-nb", "another version")
-        message = f"{folder} was written by csnas_nb {written}, whose settings this version cannot read"
-        raise ValueError(f"{message}: {error}") from error
+    stored, written = read_settings(folder), "of another version"
+    with suppress(AttributeError, LookupError, TypeError): written = stored["versions"][-1]["csnas-nb"]
+    with refusing(f"{folder} was written by csnas_nb {written}, whose settings this version cannot read"):
+        return as_of_now({name: stored[name] for name in ("config", "origin")} | stored)      # these must be there
 
 def _score_in(run, genotype, device):
     "From the trials of a run, or computed as its search would have."
@@ -126,7 +127,7 @@ def open_run(
 )->RunFolder: # nothing is read yet; raises FileNotFoundError where it is no such folder
     "A run folder as an object."
     folder = Path(folder)
-    if not any((folder / name).is_file() for name in ("study.db", "settings.json", EVALUATION)):
+    if not any(os.path.isfile(folder / name) for name in ("study.db", "settings.json", EVALUATION)):
         raise FileNotFoundError(f"no run in {folder}: it has neither study.db, settings.json nor {EVALUATION}")
     return RunFolder(folder)
 
@@ -243,11 +244,12 @@ def known_repeatability(
 )->tuple[bool, str]: # False: a check advised against it; and one line
     "What is known of how alike two seeds of a score order cells."
     settings = as_question(config=config)["config"]
-    found = json.loads((folder / CHECK).read_text(encoding="utf-8")) if (folder / CHECK).is_file() else {}
+    found = read_json(folder / CHECK) if (folder / CHECK).is_file() else {}
     if found.get("fingerprint") == images.fingerprint:
-        for check in found["checks"].values():
-            if differences(check["config"], settings): continue
-            return check["usable"], f"repeatability of the score here: {check['why']} ({CHECK})"
+        with refusing(f"{folder / CHECK} is no check of this version"):
+            for check in found["checks"].values():
+                if differences(check["config"], settings): continue
+                return check["usable"], f"repeatability of the score here: {check['why']} ({CHECK})"
     known = (name for name, preset in PRESETS.items() if preset == config and math.isfinite(_known_agreement(name)))
     name = next(known, None)
     elsewhere = f"; on {RANKINGS[name].data} two seeds of {name} agree at {_known_agreement(name):+.2f}" if name else ""

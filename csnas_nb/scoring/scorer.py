@@ -19,7 +19,7 @@ import torch
 
 from ..images.image_set import ImageSet, normalise, to_device, unlabelled
 from ..networks.genotype import Genotype, from_json, to_json
-from ..networks.network import Network
+from ..networks.network import Network, check_weights
 from .config import QUICK, ScoreConfig, config_from_dict
 from .losses import MemoryBank
 from csnas_nb.scoring.pretraining import (
@@ -29,7 +29,7 @@ from csnas_nb.scoring.pretraining import (
 from .responses import Examination, examine, make_probe, response_of, split_probe
 from ..support.checks import require
 from ..support.devices import check_together, is_launched, is_main_process, make_accelerator
-from ..support.files import read_tensors, write_tensors
+from ..support.files import read_tensors, refusing, write_tensors
 from ..support.machine import peak_memory, versions
 from ..support.questions import as_question, question_key
 from ..support.resuming import optimiser_state, random_state, restore_optimiser, restore_random_state, run_epochs
@@ -295,8 +295,18 @@ def load_pretrained(
 )->Pretrained: # in evaluation mode; raises FileNotFoundError or ValueError where there is no such file
     "What `save_pretrained` wrote."
     header, tensors = read_tensors(path, ("genotype", "config", "score"))
+    with refusing(f"{path} holds no network of this version"): found = _pretrained_from(header, tensors)
+    if found.bank is not None: found.bank.to(device)
+    found.model.to(device)
+    return found
+
+# %% ../../nbs/03_scoring/07_scorer.ipynb #077bfa86
+def _pretrained_from(header, tensors):
+    "What `load_pretrained` reads, on the CPU."
     config, bank = config_from_dict(header["config"]), None
-    network = Network(from_json(json.dumps(header["genotype"])), config.channels, config.layers)
+    genotype = from_json(json.dumps(header["genotype"]))
+    check_weights(tensors, genotype, config.channels, config.layers)
+    network = Network(genotype, config.channels, config.layers)
     with seeded(0): model = make_pretext_model(network, config)
     own = {name.removeprefix("bank."): tensors.pop(name) for name in list(tensors) if name.startswith("bank.")}
     model.load_state_dict(tensors)
@@ -304,8 +314,7 @@ def load_pretrained(
         count, width = own["average"].shape
         bank = MemoryBank(count, width, config.bank_weight)
         bank.load_state_dict(own)
-        bank.to(device)
-    return Pretrained(model.to(device).eval(), bank, _score_from(header["score"]), config)
+    return Pretrained(model.eval(), bank, _score_from(header["score"]), config)
 
 def _score_from(stored):
     "A score from a file: lists become tuples, what a later version wrote beside it is left out."

@@ -35,13 +35,21 @@ def find_study(
 )->optuna.Study: # raises FileNotFoundError where it is not there, StorageAway where waiting did not help
     "A study that a search in a shared storage has begun."
     until = time.monotonic() + wait
+    kind, _, path = address.partition(":///")
+    while kind in ("sqlite", "journal") and not Path(path).exists():       # opening it would make it
+        if wait == 0: raise FileNotFoundError(f"no search named {name!r}: {path} does not exist")
+        if time.monotonic() > until: raise StorageAway(f"no search named {name!r}: {path} does not exist after "
+                                                       f"{wait:g} s")
+        time.sleep(0.2)
     while True:
         storage = open_storage(address, max(0.0, until - time.monotonic()))
         try: study = optuna.load_study(study_name=name, storage=storage)
         except KeyError: study = None
         if study is not None and "joining" in attributes_of(study): return study
-        if wait == 0: raise FileNotFoundError(f"no search named {name!r} in {masked(address)}: begin it with csnas search")
-        if time.monotonic() > until: raise StorageAway(f"no search named {name!r} in {masked(address)} after {wait:g} s")
+        if wait == 0: raise FileNotFoundError(f"no search named {name!r} in {masked(address)}: begin it with csnas "
+                                              f"search")
+        if time.monotonic() > until: raise StorageAway(f"no search named {name!r} in {masked(address)} after {wait:g} "
+                                                       f"s")
         time.sleep(1)
 
 # %% ../../nbs/04_searching/10_joining.ipynb #ee17b4df
@@ -53,7 +61,8 @@ def _images_of(settings, joining, data, root):
     here = {"source": data or origin["source"], "root": root or (None if data else origin.get("root"))}
     try: return load_images(**{**origin, **here}, progress=False)
     except FileNotFoundError as error:
-        raise FileNotFoundError(f"{error}; where they lie elsewhere on this machine, say so with --data (`data`)") from error
+        raise FileNotFoundError(f"{error}; where they lie elsewhere on this machine, say so with --data "
+                                f"(`data`)") from error
 
 def _check_images(settings, images, name):
     known = settings["images"]
@@ -64,7 +73,8 @@ def _check_images(settings, images, name):
 def _objective_of(settings, images, objective):
     "What a study is scored by: None for the label-free score."
     name, config = settings["objective"], config_from_dict(settings["config"])
-    known = {kind: zero_cost_objective(kind, images, config.channels, config.layers, settings["seed"]) for kind in ZERO_COST}
+    sizes = config.channels, config.layers, settings["seed"]
+    known = {kind: zero_cost_objective(kind, images, *sizes) for kind in ZERO_COST}
     candidates = [objective] if objective is not None else [None, *known.values()]
     for found in candidates:
         if name == ("label_free_score" if found is None else objective_name(found)): return found
@@ -103,9 +113,11 @@ def join(
     with quiet_optuna():
         found = find_study(address, study, wait)
         settings, joining = agreed_settings(found), attributes_of(found)["joining"]
-        invite(found, joining["trials"], joining["origin"], tuple(map(from_json, joining["warm_start"])))  # other versions
+        warm = tuple(map(from_json, joining["warm_start"]))
+        invite(found, joining["trials"], joining["origin"], warm)             # refuses other versions
     if images is None: images = _images_of(settings, joining, None if data is None else str(data), root)
     _check_images(settings, images, study)
     given = options_of(settings, joining)
-    return search(images, objective=_objective_of(settings, images, objective), storage=address, study=study, device=device,
-                  workers=workers, progress=progress, **cast(dict[str, Any], given))
+    own = _objective_of(settings, images, objective)
+    return search(images, objective=own, storage=address, study=study, device=device, workers=workers,
+                  progress=progress, **cast(dict[str, Any], given))

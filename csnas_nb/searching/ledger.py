@@ -65,6 +65,13 @@ class Story:
         "Trials within the limits, in order, finished or not."
         return [trial for trial in self.holders.values() if is_feasible(trial)]
 
+    def finished(
+        self,
+        until:int|None=None, # slots below it only; None: all
+    )->list[FrozenTrial]: # in order
+        "Trials that are over."
+        return [t for slot, t in self.holders.items() if is_finished(t) and (until is None or slot < until)]
+
 def is_finished(
     trial:FrozenTrial|None, # of a search; None: there is none
 )->bool: # scored, given up or failed
@@ -103,7 +110,7 @@ def finished_trials(
     study:optuna.Study, # of a search
 )->list[FrozenTrial]: # in order; scored, given up, failed, or over a limit
     "The trials that are over, one a slot: lost attempts are not among them."
-    return [trial for trial in story_of(study).holders.values() if is_finished(trial)]
+    return story_of(study).finished()
 
 def counted_trials(
     study:optuna.Study, # of a search
@@ -207,7 +214,8 @@ class _Writing(_Reading):
         last = list(outcome.reports.values())[-1:]
         values = list(outcome.values) or ([v for v in last if v == v] if outcome.state == TrialState.PRUNED else [])
         told = reported or all(self.report(trial_id, *pair) for pair in outcome.reports.items())
-        if outcome.details and told: told = self._write(self.storage.set_trial_user_attr, trial_id, "details", outcome.details)
+        if outcome.details and told:
+            told = self._write(self.storage.set_trial_user_attr, trial_id, "details", outcome.details)
         return told and self._write(self.storage.set_trial_state_values, trial_id, outcome.state, values or None)
 
 # %% ../../nbs/04_searching/04_ledger.ipynb #feb26665

@@ -17,7 +17,7 @@ from optuna.samplers import BaseSampler, NSGAIISampler, RandomSampler, TPESample
 
 from ..networks.genotype import Genotype
 from ..networks.size import Size
-from ..support.checks import Count, check_settings
+from ..support.checks import Count, check_settings, shown
 
 # %% ../../nbs/04_searching/02_proposals.ipynb #caa86a1d
 @dataclass(frozen=True)
@@ -155,7 +155,11 @@ class SearchOptions:
     delay: Annotated[int, Ge(0)] | None = None  # how many of the latest trials an ordered proposal does not wait for
 
     def __post_init__(self):
-        object.__setattr__(self, "warm_start", tuple(self.warm_start))
+        for name, kind in (("pruner", PrunerConfig), ("limits", Limits)):
+            if not isinstance(getattr(self, name), kind):
+                raise ValueError(f"{name} must be a {kind.__name__}, got {shown(getattr(self, name))}")
+        try: object.__setattr__(self, "warm_start", tuple(self.warm_start))
+        except TypeError: raise ValueError(f"warm_start must be cells, got {shown(self.warm_start)}") from None
         check_settings(self)
         if self.order == "free" and self.delay is not None:
             raise ValueError(f"delay must be None where the order is 'free', got {self.delay}")

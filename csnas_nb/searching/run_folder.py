@@ -14,18 +14,22 @@ from pathlib import Path
 from typing import Any, Literal, cast
 
 import optuna
+from optuna.trial import TrialState
 
 from ..images.image_set import ImageSet
 from ..networks.drawing import draw_genotype
 from ..networks.genotype import Genotype, to_json
 from ..scoring.config import ScoreConfig, config_from_dict
+from .ledger import finished_trials
 from .proposals import SamplerConfig, SearchOptions
 from .results import SearchResult, plot_front, plot_history
 from .space import SearchSpace
-from ..support.files import only_one, whole_file, write_whole
+from ..support.files import only_one, read_json, whole_file, write_whole
 from ..support.machine import versions
 from ..support.questions import as_question, differences
-from ..support.storages import attributes_of, masked, open_storage, patient, quiet_optuna, sqlite_storage
+from csnas_nb.support.storages import (
+    StorageAway, attributes_of, fold_log, masked, open_storage, patient, quiet_optuna, reason_of, sqlite_storage,
+)
 
 # %% ../../nbs/04_searching/07_run_folder.ipynb #21cc4918
 def search_settings(
@@ -41,7 +45,8 @@ def search_settings(
     data = {"name": images.name, "count": len(images), "side": list(images.images.shape[-2:]),
             "fingerprint": images.fingerprint, "mirror": images.mirror, "mean": images.mean, "std": images.std}
     steering = {"pruner": options.pruner, "limits": options.limits, "pareto": options.pareto,
-                "warm_start": [cell.digest for cell in options.warm_start], "order": options.order, "delay": options.delay}
+                "warm_start": [cell.digest for cell in options.warm_start], "order": options.order,
+                "delay": options.delay}
     return as_question(images=data, config=config, space=space, sampler=sampler, options=steering, objective=objective,
                        seed=seed)
 
@@ -62,13 +67,17 @@ STUDY = "study.db"
 
 @contextmanager
 def whole_database(
-    folder:Path|str, # run folder
-) -> Iterator[None]: # raises ValueError where study.db cannot be read
-    "A block that opens a study, in which a damaged file is named."
+    path:Path|str, # of the file, or what is said in its place
+) -> Iterator[None]: # raises ValueError where it cannot be read
+    "A block that opens a study, in which a damaged or foreign file is named."
+    from optuna.exceptions import StorageInternalError
     from sqlalchemy.exc import DatabaseError
     try: yield
-    except DatabaseError as error:
-        raise ValueError(f"{Path(folder) / STUDY} cannot be read: {error.orig}") from error
+    except (DatabaseError, StorageInternalError) as error:
+        raise ValueError(f"{path} cannot be read: {reason_of(error)}") from error
+    except RuntimeError as error:                                          # of another version of Optuna
+        if isinstance(error, StorageAway): raise
+        raise ValueError(f"{path} cannot be read: {' '.join(str(error).split())}") from error
 
 def study_storage(
     folder:Path|str, # run folder
@@ -77,6 +86,8 @@ def study_storage(
     return sqlite_storage(Path(folder) / STUDY)
 
 # %% ../../nbs/04_searching/07_run_folder.ipynb #32772803
+COPY_OF = "copy_of"
+
 @dataclass(frozen=True)
 class Place:
     "Where a search keeps its trials and its results."
@@ -94,11 +105,12 @@ class Place:
         if self.folder is None: return
         if self.folder.exists() and not self.folder.is_dir():
             raise ValueError(f"a run folder is wanted, {self.folder} is a file")
-        if self.storage and (self.folder / STUDY).is_file() and COPY_OF not in load_result(self.folder).study.user_attrs:
-            raise ValueError(f"{self.folder} holds a search of its own, not a copy of a shared one: choose another folder")
+        if not self.storage or not (self.folder / STUDY).is_file(): return
+        if COPY_OF not in load_result(self.folder).study.user_attrs:
+            raise ValueError(f"{self.folder} holds a search of its own, not a copy of a shared one: choose another "
+                             f"folder")
 
-COPY_OF = "copy_of"
-
+# %% ../../nbs/04_searching/07_run_folder.ipynb #0392ecd9
 @contextmanager
 def open_study(
     place:Place|Path|str|None, # or a run folder, made if need be; None: in memory
@@ -115,11 +127,13 @@ def open_study(
         _agree(study, settings, "memory", workers)
         yield study; return
     with only_one(place.folder, "searching"):
-        with whole_database(place.folder or ""):
+        with whole_database(masked(place.storage) if place.storage else cast(Path, place.folder) / STUDY):
             storage = open_storage(place.storage) if place.storage else study_storage(cast(Path, place.folder))
             study = patient(_opened, storage, place.name, directions, wait=0)
         _agree(study, settings, f"study {place.name!r}" if place.storage else str(place.folder), workers)
-        yield study
+        try: yield study
+        finally:
+            if isinstance(storage, optuna.storages.RDBStorage) and not place.storage: fold_log(storage)
 
 def _opened(storage, name, directions):
     "A study that is made where it is missing; ValueError where it minimises something else."
@@ -129,7 +143,7 @@ def _opened(storage, name, directions):
 
 # %% ../../nbs/04_searching/07_run_folder.ipynb #87540c8a
 def _agree(study, settings, where, workers):
-    "Writes the settings of a new study, or compares them with those that are there; a delay that nobody named is filled in."
+    "Writes the settings of a new study, or compares them with those that are there, and fills a delay in."
     stored, options = attributes_of(study).get("settings"), settings["options"]
     if options["delay"] is None and options["order"] == "ordered":
         delay = as_of_now(stored)["options"]["delay"] if stored else workers - 1
@@ -149,13 +163,27 @@ def agreed_settings(
 # %% ../../nbs/04_searching/07_run_folder.ipynb #20b0e5a1
 def load_result(
     folder:Path|str, # run folder of an earlier search
-)->SearchResult: # raises FileNotFoundError where there is none
+)->SearchResult: # raises FileNotFoundError where there is none, ValueError where it cannot be read
     "The result of an earlier search, finished or not."
-    if not (Path(folder) / STUDY).is_file(): raise FileNotFoundError(f"no search in {folder}: {STUDY} is missing")
+    path = Path(folder) / STUDY
+    if not path.is_file(): raise FileNotFoundError(f"no search in {folder}: {STUDY} is missing")
     try:
-        with quiet_optuna(), whole_database(folder):
-            return SearchResult(optuna.load_study(study_name="search", storage=study_storage(folder)))
-    except KeyError as error: raise FileNotFoundError(f"no search in {folder}: study.db holds no study") from error
+        with quiet_optuna(), whole_database(path):
+            study = optuna.load_study(study_name="search", storage=study_storage(folder))
+    except KeyError as error: raise FileNotFoundError(f"no search in {folder}: {STUDY} holds no study") from error
+    return _checked_result(study, path)
+
+def _checked_result(study, path):
+    "A result all of whose trials are those of a search; ValueError where they are not."
+    try:
+        with whole_database(path): trials = finished_trials(study)
+        needed = {"digest", "genotype", "proposed_by", "details", "size"}
+        strange = [t.number for t in trials if not needed <= t.user_attrs.keys()
+                   or t.state == TrialState.COMPLETE and not t.values]
+    except (LookupError, TypeError, ValueError) as error:
+        raise ValueError(f"{path} cannot be read: {' '.join(str(error).split())}") from error
+    if not strange: return SearchResult(study)
+    raise ValueError(f"{path} is not the file of a search: its trial {strange[0]} has no cell, or no score")
 
 # %% ../../nbs/04_searching/07_run_folder.ipynb #744f3378
 def write_result(
@@ -181,7 +209,7 @@ def _copy_study(study, path, what):
         optuna.copy_study(from_study_name=study.study_name, from_storage=study._storage, to_storage=storage,
                           to_study_name="search")
         optuna.load_study(study_name="search", storage=storage).set_user_attr(COPY_OF, what)
-        storage.engine.dispose()                                            # the last to leave folds the log into the file
+        storage.engine.dispose()                                           # the last to leave folds the log in
 
 # %% ../../nbs/04_searching/07_run_folder.ipynb #5925b7f6
 def write_settings(
@@ -190,7 +218,8 @@ def write_settings(
 )->None: # settings.json
     "The exact settings of a search, and the versions of every run that added to it."
     path, now = Path(folder) / "settings.json", versions()
-    earlier = json.loads(path.read_text(encoding="utf-8"))["versions"] if path.is_file() else []
+    earlier = read_json(path, "versions")["versions"] if path.is_file() else []
+    if not isinstance(earlier, list): raise ValueError(f"{path} is not the file that is wanted: versions is no list")
     write_whole(
         path, json.dumps({**settings, "versions": earlier + [now] * (earlier[-1:] != [now])}, indent=1).encode()
     )
@@ -201,7 +230,7 @@ def read_settings(
     "What `write_settings` wrote."
     path = Path(folder) / "settings.json"
     if not path.is_file(): raise FileNotFoundError(f"no search in {folder}: settings.json is missing")
-    return json.loads(path.read_text(encoding="utf-8"))
+    return read_json(path)
 
 # %% ../../nbs/04_searching/07_run_folder.ipynb #8a22fe19
 PACKAGES = ("csnas-nb", "torch", "torchvision", "kornia", "optuna", "numpy")
@@ -217,7 +246,8 @@ def invite(
     here = {name: version for name, version in versions().items() if name in PACKAGES}
     there = attributes_of(study).get("joining")
     if there is not None and (found := differences(there["versions"], here)):
-        raise ValueError(f"study {study.study_name!r} was begun with other versions ({'; '.join(found)}): install the same")
+        raise ValueError(f"study {study.study_name!r} was begun with other versions ({'; '.join(found)}): install the "
+                         f"same")
     wanted = {"trials": max(trials, there["trials"] if there else 0), "origin": dict(origin), "versions": here,
               "warm_start": [to_json(cell) for cell in warm_start]}
     if wanted != there: patient(study.set_user_attr, "joining", wanted)

@@ -8,17 +8,20 @@ __all__ = ['SearchSpace', 'decode_genotype', 'random_params', 'encode_genotype',
 # %% ../../nbs/04_searching/01_space.ipynb #93094815
 import math
 import random
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from itertools import combinations
 from statistics import fmean, variance
-from typing import Literal, cast, get_args
+from typing import Annotated, Literal, cast, get_args
 
+from annotated_types import Ge, Le
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
 
 from ..networks.genotype import CellGraph, Genotype
 from ..networks.operations import DARTS_PRIMITIVES, check_operation
+from ..support.checks import is_allowed, shown
+from ..support.files import refusing
 
 # %% ../../nbs/04_searching/01_space.ipynb #d7c032f7
 KINDS = ("normal", "reduce")
@@ -38,14 +41,19 @@ def _node_choices(space, kind, node):
         if space.encoding == "strengths": choices[f"{name}_from_{i}_strength"] = FloatDistribution(0.0, 1.0)
     return choices
 
+# %% ../../nbs/04_searching/01_space.ipynb #606b26f4
+_NODES = Annotated[int, Ge(1), Le(7)]
+
 def _check_space(space):
     "ValueError where the settings of a space make none."
-    if not 1 <= space.nodes <= 7: raise ValueError(f"nodes must be in 1..7, got {space.nodes}")
+    if not is_allowed(space.nodes, _NODES): raise ValueError(f"nodes must be in 1..7, got {shown(space.nodes)}")
+    if not isinstance(space.primitives, Collection) or not all(isinstance(name, str) for name in space.primitives):
+        raise ValueError(f"primitives must be names of operations, got {shown(space.primitives)}")
     for name in space.primitives: check_operation(name)
     if len(set(space.primitives)) < max(2, len(space.primitives)):
         raise ValueError(f"primitives must be at least two different ones, got {', '.join(space.primitives) or 'none'}")
     if space.encoding not in get_args(Encoding):
-        raise ValueError(f"encoding must be one of {', '.join(get_args(Encoding))}, got {space.encoding!r}")
+        raise ValueError(f"encoding must be one of {', '.join(get_args(Encoding))}, got {shown(space.encoding)}")
 
 # %% ../../nbs/04_searching/01_space.ipynb #f7f2f17b
 @dataclass(frozen=True)
@@ -99,13 +107,14 @@ _PAIR_OF = {"pairs": _chosen_pair, "strengths": _strongest_pair, "released": _lo
 def decode_genotype(
     space:SearchSpace, # whose parameters
     params:Params, # a value for each of them
-)->Genotype: # as written by the parameters, not canonical
+)->Genotype: # as written by the parameters, not canonical; ValueError where one is missing
     "The cell that a set of parameter values stands for (pairs: ours; strengths: paper; released: its code)."
     cells = []
-    for kind in KINDS:
-        pairs = [_PAIR_OF[space.encoding](params, f"{kind}_{node}", node) for node in range(2, space.nodes + 2)]
-        cells += [tuple(edge for pair in pairs for edge in pair), tuple(range(2, space.nodes + 2))]
-    return Genotype(*cells)
+    with refusing("these parameters make no cell of the space"):
+        for kind in KINDS:
+            pairs = [_PAIR_OF[space.encoding](params, f"{kind}_{node}", node) for node in range(2, space.nodes + 2)]
+            cells += [tuple(edge for pair in pairs for edge in pair), tuple(range(2, space.nodes + 2))]
+        return Genotype(*cells)
 
 # %% ../../nbs/04_searching/01_space.ipynb #de75495f
 def random_params(

@@ -132,7 +132,7 @@ def _work(index, job, operations):
 # %% ../../nbs/04_searching/08_study.ipynb #17587402
 def _side_by_side(study, job, workers, progress):
     "Several workers, watched over by this process."
-    Ledger(study, alone=job.place.storage is None).read()                   # nobody else can be at work in a locked folder
+    Ledger(study, alone=job.place.storage is None).read()                # nobody is at work in a locked folder
     ledger, own = Ledger(study, alone=False), {k: v for k, v in OPERATIONS.items() if k not in WIDE_PRIMITIVES}
     with tqdm(None, "search", job.trials, unit="trial", disable=not progress) as bar:
         def watch():
@@ -178,7 +178,8 @@ def search(
     place = Place(None if folder is None else Path(folder), storage, study if storage else "search")
     where = {"storage": masked(storage), "study": study} if storage else {}
     job = _Job(images, trials, config, sampler, space, options, objective, seed, str(device), place)
-    with _somewhere(job, workers) as job, quiet_optuna(), open_study(job.place, settings, 1 + options.pareto, workers) as found:
+    with (_somewhere(job, workers) as job, quiet_optuna(),
+          open_study(job.place, settings, 1 + options.pareto, workers) as found):
         settings = agreed_settings(found)
         job = replace(job, options=replace(options, delay=settings["options"]["delay"]))
         if folder is not None: write_settings(settings | {"origin": images.origin} | where, folder)

@@ -49,13 +49,6 @@ def horizon(
     if delay and at_random and options.pruner.kind == "none": return 0     # random trials depend on nothing
     return max(0, slot - delay)
 
-def seen_by(
-    story:Story, # of a study
-    until:int|None, # horizon
-)->list[FrozenTrial]: # finished ones, in order
-    "The trials that a proposal rests on."
-    return [t for slot, t in story.holders.items() if is_finished(t) and (until is None or slot < until)]
-
 # %% ../../nbs/04_searching/05_trials.ipynb #feef6f67
 class Proposer:
     "A search as its sampler sees it: in memory, in order, up to a horizon."
@@ -107,7 +100,8 @@ class Proposer:
             given, origin = _unseen_params(self.space, mine, known), "unseen"
         self.study.sampler = make_sampler(self.sampler, mine, sum(not is_feasible(t) for t in done), given)
         number = self.study.ask(fixed_distributions=dict(self.space.distributions)).number
-        return self.storage.get_trial(self.storage.get_trial_id_from_study_id_trial_number(self.study_id, number)), origin
+        trial_id = self.storage.get_trial_id_from_study_id_trial_number(self.study_id, number)
+        return self.storage.get_trial(trial_id), origin
 
     def is_hopeless(
         self,
@@ -136,10 +130,8 @@ def _settle(storage, number, trial):
 def _has_learned(sampler, done):
     "Does the sampler propose from what it has seen, or still at random?"
     states = (TrialState.COMPLETE, TrialState.PRUNED) if sampler.kind == "tpe" else (TrialState.COMPLETE,)
-    return (
-        sampler.random_trials is not None
-        and sum(is_feasible(t) and t.state in states for t in done) >= sampler.random_trials
-    )
+    learned = sum(is_feasible(t) and t.state in states for t in done)
+    return sampler.random_trials is not None and learned >= sampler.random_trials
 
 def _unseen_params(space, seed, known, attempts=1000):
     "A random cell that is in none of the trials, or any random one where a thousand draws find none."
@@ -196,16 +188,23 @@ class _Loop:
     def is_over(self, story):
         "Does the study hold as many trials as it shall?"
         counted = story.counted
-        return len(counted) >= self.trials and not story.open_slots and all(map(is_finished, counted[:self.trials]))
+        return len(counted) >= self.trials and not self.open(story) and all(map(is_finished, counted[:self.trials]))
+
+    def open(self, story):
+        "Slots to be tried again; once others have taken their places in a free search, those that a repeat waits for."
+        if self.options.order != "free" or len(story.counted) < self.trials: return story.open_slots
+        waiting = {t.user_attrs.get("repeat_of") for t in story.holders.values() if not is_finished(t)}
+        return [slot for slot in story.open_slots if slot in waiting]
 
     def turn(self, story):
         "Take a slot and score its cell; False where there is nothing to do now."
-        slot = story.open_slots[0] if story.open_slots else len(story.holders)
-        if not story.open_slots and len(story.counted) >= self.trials: return False
+        again = self.open(story)
+        slot = again[0] if again else len(story.holders)
+        if not again and len(story.counted) >= self.trials: return False
         until = horizon(slot, self.sampler, self.options)
         if until is not None and not all(is_finished(story.holders.get(k)) for k in range(until)): return False
         self.proposer.see(story, until)
-        claimed = self._again(story, slot) if story.open_slots else self._anew(story, slot, until)
+        self.fresh, claimed = not again, self._again(story, slot) if again else self._anew(story, slot, until)
         if claimed is not None: self.score(*claimed)
         return True
 
@@ -220,14 +219,15 @@ class _Loop:
 
     def _anew(self, story, slot, until):
         "Propose the next cell, and claim its slot."
-        free, cells = self.options.order == "free", [*story.holders.values(), *(t for lost in story.lost.values() for t in lost)]
-        known = {t.user_attrs["digest"] for t in cells}
-        trial, origin = self.proposer.propose(slot, seen_by(story, until), known)
+        free, lost = self.options.order == "free", [trial for attempts in story.lost.values() for trial in attempts]
+        known = {t.user_attrs["digest"] for t in (*story.holders.values(), *lost)}
+        trial, origin = self.proposer.propose(slot, story.finished(until), known)
         genotype = decode_genotype(self.space, trial.params).canonical
         attributes = described(genotype, origin, self.options.limits, self.cost)
         first = next((k for k, t in story.holders.items() if _is_first_of(t, genotype)), None)
         if first is not None: attributes["repeat_of"] = first
-        system = create_trial(state=TrialState.RUNNING, constraints=attributes["excess"]).system_attrs | trial.system_attrs
+        constraints = create_trial(state=TrialState.RUNNING, constraints=attributes["excess"]).system_attrs
+        system = constraints | trial.system_attrs
         claimed = self.ledger.claim(None if free else slot, trial.params, trial.distributions, attributes, system)
         if claimed is not None: self.proposer.ids[claimed[0]] = trial._trial_id
         else: self.proposer.forget()                                       # another was first: read anew
@@ -246,7 +246,8 @@ class _Scoring(_Loop):
     "A worker of a search, with what may go wrong while a cell is scored."
     def score(self, slot: int, trial: FrozenTrial) -> None:
         "Score a claimed cell, and tell what came of it."
-        waits, crowded = "repeat_of" in trial.user_attrs, self.options.order == "free" and self._is_one_too_many(slot)
+        waits, free = "repeat_of" in trial.user_attrs, self.options.order == "free"
+        crowded = free and self.fresh and self._is_one_too_many(slot)
         if crowded: self.ledger.lose(trial._trial_id, "too late")
         if crowded or waits or not is_feasible(trial): return              # the next look settles it
         genotype, more = from_json(trial.user_attrs["genotype"]), ()
@@ -309,7 +310,7 @@ def run_trials(
     story = ledger.read()
     with tqdm(None, "search", trials, initial=len(_over(story)), unit="trial", disable=not progress) as bar:
         while not loop.is_over(story):
-            _check_not_stuck([t for t in story.holders.values() if is_finished(t)], options.limits)
+            _check_not_stuck(story.finished(), options.limits)
             if loop.turn(story): pause = PAUSE
             else: time.sleep(pause); pause = min(2 * pause, MAX_PAUSE)
             story = ledger.read()

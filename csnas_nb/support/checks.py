@@ -65,9 +65,20 @@ def is_allowed(
     if kind is bool: return isinstance(value, bool)
     if kind in (int, float):
         if isinstance(value, bool) or not isinstance(value, Integral if kind is int else Real): return False
-        if not math.isfinite(value): return False
+        try: finite = math.isfinite(value)
+        except OverflowError: return False                               # a whole number beyond every float
+        if not finite: return False
     elif kind is str and not isinstance(value, str): return False
     return all(_HOLDS[type(bound)](value, bound) for bound in bounds)
+
+# %% ../../nbs/12_support/04_checks.ipynb #14150a5a
+def shown(
+    value:Any, # whatever was given
+)->str: # some 400 characters at most
+    "A value in an error's words, cut where it is long."
+    try: text = repr(value)
+    except Exception: return f"what cannot be written down ({type(value).__name__})"     # too deep, too many digits
+    return text if len(text) <= 400 else f"{text[:300]} … (of {len(text):,} characters)"
 
 # %% ../../nbs/12_support/04_checks.ipynb #77415d5f
 @cache
@@ -92,7 +103,7 @@ def require(
     value:Any, # what it is
 )->None: # raises ValueError unless it holds
     "A rule that joins several settings, with the same words as `check_settings`."
-    if not holds: raise ValueError(f"{name} must be {allowed}, got {value!r}")
+    if not holds: raise ValueError(f"{name} must be {allowed}, got {shown(value)}")
 
 # %% ../../nbs/12_support/04_checks.ipynb #2348cf98
 _FIELD = re.compile(r"^ +(\w+):.*?# (.*)$", re.MULTILINE)

@@ -67,6 +67,32 @@ def only_one(
     try: yield
     finally: lock.release()
 
+# %% ../../nbs/12_support/01_files.ipynb #0c6ab4a2
+FOREIGN = (ArithmeticError, AttributeError, LookupError, MemoryError, RuntimeError, TypeError, ValueError)
+"What is raised where data are not of the form that a program expects."
+
+@contextmanager
+def refusing(
+    words:str, # what is refused: 'run/check.json is no check'
+    *others:type[Exception], # errors of a library that count as well
+)->Iterator[None]: # inside: what goes wrong is ValueError in these words, and the reason
+    "A block that takes apart what a stranger wrote."
+    try: yield
+    except (*FOREIGN, *others) as error:
+        plain = isinstance(error, (ValueError, *others))
+        reason = " ".join((str(error) if plain else f"{type(error).__name__}: {error}").split())
+        raise ValueError(f"{words}: {reason if len(reason) <= 300 else reason[:300] + ' …'}") from error
+
+def read_json(
+    path:Path|str, # of a file that is there
+    *needed:str, # names that it must have
+)->dict[str, Any]: # raises ValueError that names the file where it holds something else
+    "A file that holds a JSON object."
+    with refusing(f"{path} is not whole JSON"): found = json.loads(Path(path).read_text(encoding="utf-8"))
+    if isinstance(found, dict) and {*needed} <= found.keys(): return found
+    parts = f" with {', '.join(needed)}" if needed else ""
+    raise ValueError(f"{path} is not the file that is wanted: it holds no object{parts}")
+
 # %% ../../nbs/12_support/01_files.ipynb #b1a6b93d
 def write_tensors(
     path:Path, # of the file
@@ -77,7 +103,7 @@ def write_tensors(
     from safetensors.torch import save
     plain = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
     texts = {name: json.dumps(value) for name, value in header.items()}
-    write_whole(path, save(plain, metadata=texts))       # written by us: an error of the system is an OSError
+    write_whole(path, save(plain, metadata=texts or None))     # written by us: an error of the system is an OSError
 
 # %% ../../nbs/12_support/01_files.ipynb #7ff4ac59
 def read_tensors(
@@ -87,12 +113,11 @@ def read_tensors(
     "A safetensors file whose header holds JSON, read without running anything."
     from safetensors import SafetensorError, safe_open
     if not Path(path).is_file(): raise FileNotFoundError(f"no such file: {path}")
-    try:
-        with safe_open(path, "pt") as file:
-            header = file.metadata() or {}
-            tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # copies: the file may be replaced
-    except SafetensorError as error: raise ValueError(f"{path} is not a whole safetensors file: {error}") from error
+    with refusing(f"{path} is not a whole safetensors file", SafetensorError), safe_open(path, "pt") as file:
+        header = file.metadata() or {}
+        tensors = {name: file.get_tensor(name).clone() for name in file.keys()}      # copies: the file may be replaced
     if not set(needed) <= header.keys():
         raise ValueError(f"{path} is not the file that is wanted: "
                          f"its header has {', '.join(header) or 'nothing'}, and should have {', '.join(needed)}")
-    return {name: json.loads(value) for name, value in header.items()}, tensors
+    with refusing(f"{path} has a damaged header"): found = {name: json.loads(text) for name, text in header.items()}
+    return found, tensors

@@ -73,6 +73,13 @@ def sqlite_storage(
         return connection
     return optuna.storages.RDBStorage("sqlite:///by-path.db", engine_kwargs={"creator": connect})
 
+def fold_log(
+    storage:optuna.storages.RDBStorage, # an SQLite file
+)->None: # where nobody else is reading it just now
+    "Put what stands in the write-ahead log into the file, so that the file alone can be copied."
+    with suppress(Exception), storage.engine.connect() as connection:      # a full disk, a reader: the log stays valid
+        connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+
 # %% ../../nbs/12_support/11_storages.ipynb #d5a5415b
 STORAGE_WAIT = 600.0
 "Seconds that a storage may be away while a search is under way."
@@ -87,7 +94,8 @@ def is_away(
     "Can this error pass, as after a restart, a dropped network or a full disk?"
     from sqlalchemy import exc
     cause = error.__cause__ if isinstance(error, StorageInternalError) else error
-    if isinstance(cause, (exc.OperationalError, exc.InterfaceError, exc.IntegrityError, exc.TimeoutError)): return True
+    passing = (exc.OperationalError, exc.InterfaceError, exc.IntegrityError, exc.TimeoutError, exc.PendingRollbackError)
+    if isinstance(cause, passing): return True
     if isinstance(cause, exc.DBAPIError): return bool(cause.connection_invalidated)
     return isinstance(cause, OSError) or type(cause).__name__ == "_InactiveRpcError" and _is_passing(cause)
 
@@ -143,7 +151,8 @@ def open_storage(
         except ImportError as error:
             needed = {"grpc": "grpc"}.get(scheme, "postgresql")
             raise ValueError(f"{scheme} needs more packages: pip install 'csnas-nb[{needed}]'") from error
-        except StorageAway as error: raise StorageAway(f"{masked(address)}: {without_secrets(str(error), address)}") from None
+        except StorageAway as error: raise StorageAway(f"{masked(address)}: "
+                                                       f"{without_secrets(str(error), address)}") from None
 
 def _tried(opener, times=5):
     "The same opener, tried again where others were making the tables in the same moment."
@@ -164,14 +173,16 @@ def _open_postgresql(address, connections):
     from sqlalchemy.exc import ArgumentError
     try: url = make_url(address).set(drivername="postgresql+psycopg")
     except (ArgumentError, ValueError):                                   # whose texts hold the password
-        raise ValueError(f"{masked(address)!r} is no address of a database; it should be {KINDS.split(',')[0]}") from None
+        raise ValueError(f"{masked(address)!r} is no address of a database; it should be "
+                         f"{KINDS.split(',')[0]}") from None
     once = {"pool_size": connections, "max_overflow": 4, "pool_pre_ping": True, "connect_args": {"connect_timeout": 10}}
     return optuna.storages.RDBStorage(url.render_as_string(hide_password=False), engine_kwargs=once)
 
 def _open_proxy(address, connections):
     "A proxy in front of a database."
     host, _, port = address.partition("://")[2].rstrip("/").rpartition(":")
-    if not host or not port.isdigit(): raise ValueError(f"{address!r} is no address of a proxy; it should be grpc://HOST:PORT")
+    if not host or not port.isdigit(): raise ValueError(f"{address!r} is no address of a proxy; it should be "
+                                                        f"grpc://HOST:PORT")
     from grpc import RpcError                                             # an optional package
     storage = optuna.storages.GrpcStorageProxy(host=host, port=int(port))
     storage.get_all_studies()                                             # asks once, so that silence is noticed
@@ -188,7 +199,8 @@ def _open_journal(address, connections):
     "A journal that all machines append to."
     from optuna.storages.journal import JournalFileBackend
     path = _file_of(address)
-    if not path.is_absolute(): raise ValueError(f"a journal needs its full path, journal:////{path}: {address!r} depends on the folder")
+    if not path.is_absolute(): raise ValueError(f"a journal needs its full path, journal:////{path}: {address!r} "
+                                                f"depends on the folder")
     path.parent.mkdir(parents=True, exist_ok=True)
     return optuna.storages.JournalStorage(JournalFileBackend(str(path)))
 

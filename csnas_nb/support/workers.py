@@ -100,7 +100,7 @@ ENDING = 20.0
 "Seconds that a worker has to end cleanly."
 
 def run_workers(
-    task:Callable[..., Any], # called in each worker with its index, from 0, and the arguments; gone on with after a death
+    task:Callable[..., Any], # called in each worker with its index, from 0, and the arguments
     *arguments:Any, # sent to each worker
     count:int, # of workers, at least 1
     watch:Callable[[], int]=lambda: 0, # called twice a second in this process: how much is done
@@ -118,7 +118,8 @@ def run_workers(
                 del pool[index]
                 if (code := _ended(process)) == 0: continue
                 died += 1
-                if died > deaths: raise WorkerError(f"{died} workers in a row ended without progress, the last with {code}")
+                if died > deaths: raise WorkerError(f"{died} workers in a row ended without progress, the last with "
+                                                    f"{code}")
                 _log.warning("a worker ended with %s, and is started again", code)
                 pool[index] = _start(work, index, threads)
             time.sleep(0 if ended else 0.5)
