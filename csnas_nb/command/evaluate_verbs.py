@@ -78,7 +78,8 @@ def evaluate_verb(
     if seeds < 1: raise ValueError(f"--seeds must be at least 1, got {seeds}")
     if processes is not None and processes < 1: raise ValueError(f"--processes must be at least 1, got {processes}")
     check_used({"workers": workers, "processes": processes},
-               {"workers": (on_disk, "--on-disk"), "processes": (not is_launched(), "a start without accelerate launch")})
+               {"workers": (on_disk, "--on-disk"),
+                "processes": (not is_launched(), "a start without accelerate launch")})
     if on_disk: check_used({"limit": limit, "skip_broken": skip_broken or None}, _IN_MEMORY)
     load_plugin(plugin)
     chosen = with_settings(RECIPES, recipe, changes)
@@ -88,7 +89,8 @@ def evaluate_verb(
     device, folder = pick_device(device), output or (run.folder if run else Path("runs") / genotype.name)
     evaluation = evaluate_for(run, cells, chosen, folder=folder, data=data, given=given, valid=valid, on_disk=on_disk,
                               device=device, progress=not quiet, seeds=range(seeds), precision=precision, top_k=top_k,
-                              workers=workers or 0, processes=1 if is_launched() else processes or fastest_workers(device))
+                              workers=workers or 0,
+                              processes=1 if is_launched() else processes or fastest_workers(device))
     if not is_main_process(): return
     draw_evaluation(evaluation, device)
     if said := few_steps(evaluation.splits.train, chosen): _log.warning(said)

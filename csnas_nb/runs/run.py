@@ -193,7 +193,7 @@ def evaluate_run(
     size:int|None=None, # side to resize to; None: the recipe's, or as in the run
     limit:int|None=None, # at most so many images to train and choose on; None: as in the run
     folder:Path|str|None=None, # to keep everything in; None: the run folder
-    **options:Any, # of `evaluate_for`: data, valid, on_disk, device, progress, seeds, precision, top_k, workers, processes
+    **options:Any, # of `evaluate_for`: data, valid, on_disk, device, progress, seeds, precision, top_k, processes, …
 )->Evaluation: # written after each cell
     "The cell that a search found, and others beside it, trained with labels."
     if limit is not None and options.get("on_disk"):

@@ -8,6 +8,7 @@ __all__ = ['join']
 # %% ../../nbs/04_searching/10_joining.ipynb #aab4b92c
 import time
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -25,7 +26,7 @@ from .run_folder import agreed_settings, invite
 from .space import SearchSpace
 from .study import objective_name, search
 from .trials import Objective
-from ..support.storages import StorageAway, attributes_of, masked, open_storage, quiet_optuna
+from ..support.storages import StorageAway, attributes_of, masked, open_storage, patient, quiet_optuna
 
 # %% ../../nbs/04_searching/10_joining.ipynb #33148833
 def find_study(
@@ -43,7 +44,7 @@ def find_study(
         time.sleep(0.2)
     while True:
         storage = open_storage(address, max(0.0, until - time.monotonic()))
-        try: study = optuna.load_study(study_name=name, storage=storage)
+        try: study = patient(partial(optuna.load_study, study_name=name, storage=storage), wait=wait)
         except KeyError: study = None
         if study is not None and "joining" in attributes_of(study): return study
         if wait == 0: raise FileNotFoundError(f"no search named {name!r} in {masked(address)}: begin it with csnas "

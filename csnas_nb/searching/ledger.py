@@ -15,6 +15,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from itertools import count
+from pathlib import Path
 from threading import Event, Thread
 from typing import Any, cast
 
@@ -118,6 +119,27 @@ def counted_trials(
     "The finished trials that count: those over a limit do not."
     return [trial for trial in finished_trials(study) if is_feasible(trial)]
 
+# %% ../../nbs/04_searching/04_ledger.ipynb #e96e7bff
+def as_seen(
+    trial:FrozenTrial, # of a study
+    over:bool, # is it shown as finished? else as running
+)->FrozenTrial: # for a copy of the study
+    "A trial for the copy: running, unless it is over."
+    more = {"values": trial.values, "intermediate_values": trial.intermediate_values} if over else {}
+    return create_trial(state=trial.state if over else TrialState.RUNNING, params=trial.params, **more,
+                        distributions=trial.distributions, system_attrs=trial.system_attrs)
+
+def settle_copy(
+    storage:optuna.storages.BaseStorage, # of the copy
+    number:int, # id of the trial in it
+    trial:FrozenTrial, # finished
+)->None: # the copy's trial, which was running, is finished too
+    "Tell the copy what came of a trial."
+    missing = trial.system_attrs.keys() - storage.get_trial(number).system_attrs.keys()
+    for name in missing: storage.set_trial_system_attr(number, name, trial.system_attrs[name])
+    for epoch, value in trial.intermediate_values.items(): storage.set_trial_intermediate_value(number, epoch, value)
+    storage.set_trial_state_values(number, trial.state, trial.values)
+
 # %% ../../nbs/04_searching/04_ledger.ipynb #1d1c881f
 _log = logging.getLogger(__name__)
 GRACE = 60.0
@@ -128,9 +150,10 @@ def this_worker() -> str:
     return f"{_this_machine()} {os.getpid()} {uuid.uuid4().hex[:8]}"
 
 def _this_machine():
-    "A name that two containers on one machine do not share."
-    with suppress(OSError): return f"{socket.gethostname()}/{os.readlink('/proc/self/ns/pid')}"
-    return socket.gethostname()
+    "A name that neither two containers on one machine nor two machines with one name share."
+    with suppress(OSError):
+        return f"{Path('/proc/sys/kernel/random/boot_id').read_text().strip()}/{os.readlink('/proc/self/ns/pid')}"
+    return f"{socket.gethostname()}/{uuid.getnode():x}"
 
 def process_is_gone(
     owner:str, # as `this_worker` wrote it
@@ -157,11 +180,15 @@ class _Reading:
     ):
         self.study, self.alone, self.grace = study, alone, grace
         self.storage, self.study_id = study._storage, study._study_id      # with Optuna's cache
-        self.owner, self.at_work, self._beats = this_worker(), None, {}
+        self.owner, self.at_work, self._beats, self.missed, self.wait = this_worker(), None, {}, False, None
         self._abandoned = tuple(attributes_of(study).get("abandoned", ()))
 
     def _look(self):
-        return read_story(patient(self.storage.get_all_trials, self.study_id, False), self._abandoned)
+        start = time.monotonic()
+        trials, now = patient(self.storage.get_all_trials, self.study_id, False), time.monotonic()
+        if self.missed or now - start > self.grace / 4:                    # nobody could give a sign of life
+            self._beats, self.missed = {number: (beat, now) for number, (beat, _) in self._beats.items()}, False
+        return read_story(trials, self._abandoned)
 
     def is_dead(
         self,
@@ -180,7 +207,7 @@ class _Writing(_Reading):
     "What a worker writes into a study."
     def _write(self, call, *arguments):
         "False where the trial was finished by another in the meantime."
-        try: patient(call, *arguments)
+        try: patient(call, *arguments, wait=self.wait)
         except UpdateFinishedTrialError: return False
         return True
 
@@ -216,7 +243,13 @@ class _Writing(_Reading):
         told = reported or all(self.report(trial_id, *pair) for pair in outcome.reports.items())
         if outcome.details and told:
             told = self._write(self.storage.set_trial_user_attr, trial_id, "details", outcome.details)
-        return told and self._write(self.storage.set_trial_state_values, trial_id, outcome.state, values or None)
+        put = self.storage.set_trial_state_values
+        return told and (self._write(put, trial_id, outcome.state, values or None) or self._stands(trial_id, outcome))
+
+    def _stands(self, trial_id, outcome):
+        "Was the outcome told, and only the answer lost?"
+        trial = patient(self.storage.get_trial, trial_id)
+        return trial.state == outcome.state and "lost" not in trial.user_attrs
 
 # %% ../../nbs/04_searching/04_ledger.ipynb #feb26665
 class Ledger(_Writing):
@@ -240,8 +273,11 @@ class Ledger(_Writing):
         if not is_feasible(trial): self.finish(number, Outcome(TrialState.PRUNED)); return True
         if "repeat_of" in attributes:
             first = story.holders.get(attributes["repeat_of"])
-            if is_finished(first): self.finish(number, recall_outcome(first), reported=False)
-            return is_finished(first)
+            if first is not None and first.user_attrs.get("repeat_of") == slot and trial.number > first.number:
+                self.lose(number, "too late"); return True                 # each would wait for the other
+            if first is None or not is_finished(first): return False
+            self.finish(number, recall_outcome(first), reported=False)
+            return True
         if not self.is_dead(trial): return False
         dead = 1 + sum(lost.user_attrs["lost"]["why"] == "died" for lost in story.lost.get(slot, ()))
         if dead < MAX_DEATHS: self.lose(number, "died")
@@ -264,6 +300,7 @@ class Ledger(_Writing):
         self.at_work = patient(_created_once(self, wanted, mark))
         story = self._look()
         mine = next(((k, t) for k, t in story.holders.items() if t.user_attrs.get("claim") == mark), None)
+        if mine is not None: self.at_work = mine[1]._trial_id              # of two, where an answer was lost
         if mine is None: self.lose(self.at_work, "too late"); self.at_work = None
         elif (first := _first_equal(story, mine[1])) is not None:
             self._write(self.storage.set_trial_user_attr, mine[1]._trial_id, "repeat_of", first)
@@ -302,6 +339,7 @@ def beating(
             try: ledger.storage.set_trial_user_attr(trial_id, "beat", number)
             except UpdateFinishedTrialError: return
             except Exception as error:
+                ledger.missed = True
                 if not is_away(error): _log.debug("no sign of life: %r", error)
     thread = Thread(target=beat, daemon=True)
     thread.start()

@@ -8,6 +8,7 @@ __all__ = ['SAMPLERS', 'PRUNERS', 'SamplerConfig', 'PrunerConfig', 'Limits', 'Se
 # %% ../../nbs/04_searching/02_proposals.ipynb #a9349105
 import math
 import warnings
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
@@ -69,6 +70,10 @@ class _Generations(NSGAIISampler):
     def __init__(self, population, seed, given=None):
         super().__init__(population_size=population, seed=seed)
         self.given = given
+
+    def get_population(self, study, generation):
+        "The first of a generation by number: with trials under way it may have more, later."
+        return sorted(super().get_population(study, generation), key=lambda trial: trial.number)[:self.population_size]
 
     def select_parent(self, study, generation):
         return sorted(super().select_parent(study, generation), key=lambda trial: trial.number)
@@ -151,15 +156,17 @@ class SearchOptions:
     limits: Limits = Limits()  # who is not even tried
     pareto: bool = False  # minimise multiply-adds as well as the score? without a pruner only
     warm_start: tuple[Genotype, ...] = ()  # cells of the space to score first
-    order: Literal["ordered", "free"] = "ordered"  # 'free': proposals rest on whatever is finished, no two runs are alike
+    order: Literal["ordered", "free"] = "ordered"  # 'free': on whatever is finished, no two runs are alike
     delay: Annotated[int, Ge(0)] | None = None  # how many of the latest trials an ordered proposal does not wait for
 
     def __post_init__(self):
         for name, kind in (("pruner", PrunerConfig), ("limits", Limits)):
             if not isinstance(getattr(self, name), kind):
                 raise ValueError(f"{name} must be a {kind.__name__}, got {shown(getattr(self, name))}")
-        try: object.__setattr__(self, "warm_start", tuple(self.warm_start))
-        except TypeError: raise ValueError(f"warm_start must be cells, got {shown(self.warm_start)}") from None
+        cells = tuple(self.warm_start) if isinstance(self.warm_start, Iterable) else (None,)
+        if not all(isinstance(cell, Genotype) for cell in cells):
+            raise ValueError(f"warm_start must be cells, got {shown(self.warm_start)}")
+        object.__setattr__(self, "warm_start", cells)
         check_settings(self)
         if self.order == "free" and self.delay is not None:
             raise ValueError(f"delay must be None where the order is 'free', got {self.delay}")

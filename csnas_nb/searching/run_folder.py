@@ -7,6 +7,7 @@ __all__ = ['load_result']
 
 # %% ../../nbs/04_searching/07_run_folder.ipynb #f317bedb
 import json
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any, Literal, cast
 
 import optuna
+from optuna.exceptions import DuplicatedStudyError
 from optuna.trial import TrialState
 
 from ..images.image_set import ImageSet
@@ -124,33 +126,40 @@ def open_study(
     place.check()
     if place.folder is None and place.storage is None:
         study = optuna.create_study(study_name="search", directions=directions)
-        _agree(study, settings, "memory", workers)
+        _agree(study, settings, "memory", workers, True)
         yield study; return
     with only_one(place.folder, "searching"):
         with whole_database(masked(place.storage) if place.storage else cast(Path, place.folder) / STUDY):
             storage = open_storage(place.storage) if place.storage else study_storage(cast(Path, place.folder))
-            study = patient(_opened, storage, place.name, directions, wait=0)
-        _agree(study, settings, f"study {place.name!r}" if place.storage else str(place.folder), workers)
+            study, made = patient(_opened, storage, place.name, directions, wait=0)
+        _agree(study, settings, f"study {place.name!r}" if place.storage else str(place.folder), workers, made)
         try: yield study
         finally:
             if isinstance(storage, optuna.storages.RDBStorage) and not place.storage: fold_log(storage)
 
 def _opened(storage, name, directions):
-    "A study that is made where it is missing; ValueError where it minimises something else."
-    study = optuna.create_study(study_name=name, directions=directions, storage=storage, load_if_exists=True)
-    if len(study.directions) == len(directions): return study
+    "A study, and whether it was made just now; ValueError where it minimises something else."
+    try: return optuna.create_study(study_name=name, directions=directions, storage=storage), True
+    except DuplicatedStudyError: study = optuna.load_study(study_name=name, storage=storage)
+    if len(study.directions) == len(directions): return study, False
     raise ValueError(f"study {name!r} minimises {len(study.directions)} numbers, not {len(directions)}: choose another")
 
 # %% ../../nbs/04_searching/07_run_folder.ipynb #87540c8a
-def _agree(study, settings, where, workers):
+SETTLING = 10.0
+"Seconds that the first worker of a study has to write its settings, before another does."
+
+def _agree(study, settings, where, workers, made):
     "Writes the settings of a new study, or compares them with those that are there, and fills a delay in."
-    stored, options = attributes_of(study).get("settings"), settings["options"]
+    stored, options, until = attributes_of(study).get("settings"), settings["options"], time.monotonic() + SETTLING
+    while stored is None and not made and time.monotonic() < until:        # who made it is just about to write them
+        time.sleep(0.2)
+        stored = attributes_of(study).get("settings")
     if options["delay"] is None and options["order"] == "ordered":
         delay = as_of_now(stored)["options"]["delay"] if stored else workers - 1
         settings = settings | {"options": options | {"delay": delay}}
     if stored is None:
         patient(study.set_user_attr, "settings", settings)
-        stored = attributes_of(study)["settings"]              # another may have written in the same moment
+        stored = attributes_of(study)["settings"]
     if found := differences(as_of_now(stored), settings):
         raise ValueError(f"{where} holds another search ({'; '.join(found)}): choose another folder or name")
 
@@ -248,6 +257,7 @@ def invite(
     if there is not None and (found := differences(there["versions"], here)):
         raise ValueError(f"study {study.study_name!r} was begun with other versions ({'; '.join(found)}): install the "
                          f"same")
-    wanted = {"trials": max(trials, there["trials"] if there else 0), "origin": dict(origin), "versions": here,
+    wanted = {"trials": max(trials, there["trials"] if there else 0), "versions": here,
+              "origin": there["origin"] if there else dict(origin),
               "warm_start": [to_json(cell) for cell in warm_start]}
     if wanted != there: patient(study.set_user_attr, "joining", wanted)

@@ -13,6 +13,7 @@ import shutil
 from collections.abc import Callable
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -35,7 +36,7 @@ from csnas_nb.searching.run_folder import (
 )
 from .space import SearchSpace, encode_genotype
 from .trials import Objective, run_trials, show_progress
-from ..support.storages import STORAGE_WAIT, masked, open_storage, quiet_optuna
+from ..support.storages import STORAGE_WAIT, masked, open_storage, patient, quiet_optuna
 from ..support.workers import own_device, run_workers
 
 # %% ../../nbs/04_searching/08_study.ipynb #3349f093
@@ -126,7 +127,8 @@ def _work(index, job, operations):
     "Be one of several workers, in a process of its own."
     OPERATIONS.update(operations)
     with quiet_optuna():
-        study = optuna.load_study(study_name=job.place.name, storage=open_storage(job.place.address, wait=STORAGE_WAIT))
+        storage = open_storage(job.place.address, wait=STORAGE_WAIT)
+        study = patient(partial(optuna.load_study, study_name=job.place.name, storage=storage))
         _work_alone(study, replace(job, device=own_device(job.device, index)), alone=False)
 
 # %% ../../nbs/04_searching/08_study.ipynb #17587402

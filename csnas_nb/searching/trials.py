@@ -18,13 +18,13 @@ from numbers import Real
 from typing import Any, Literal
 
 import optuna
-from optuna.exceptions import OptunaError
+from optuna.exceptions import StorageInternalError
 from optuna.trial import FrozenTrial, TrialState, create_trial
 from tqdm.auto import tqdm
 
 from ..networks.genotype import Genotype, from_json, to_json
 from ..networks.size import Size
-from .ledger import Ledger, Outcome, Story, beating, is_feasible, is_finished
+from .ledger import Ledger, Outcome, Story, as_seen, beating, is_feasible, is_finished, settle_copy
 from .proposals import SAMPLERS, Limits, SamplerConfig, SearchOptions, make_pruner, make_sampler
 from .space import SearchSpace, decode_genotype, encode_genotype, random_params
 from ..support.seeds import derived_seed
@@ -44,7 +44,7 @@ def horizon(
     options:SearchOptions, # order and delay, pruner
 )->int|None: # slots below it must be finished, and are all that counts; None: whatever is finished
     "What a proposal rests on."
-    delay, at_random = options.delay or 0, sampler.random_trials is None or slot < sampler.random_trials
+    delay, at_random = options.delay or 0, sampler.random_trials is not None and slot < sampler.random_trials
     if options.order == "free": return None
     if delay and at_random and options.pruner.kind == "none": return 0     # random trials depend on nothing
     return max(0, slot - delay)
@@ -77,12 +77,17 @@ class Proposer:
         until:int|None, # slots below it are shown as finished, others as running; None: as they are
     )->None: # in the order of slots
         "Bring the copy up to date."
+        if until is not None and any(slot >= until for slot in self._settled): self.forget()
         everything = story.holders | {slot: story.lost[slot][-1] for slot in story.open_slots}
         for slot, trial in sorted(everything.items()):
             over = slot in story.holders and is_finished(trial) and (until is None or slot < until)
             if slot not in self.ids:
-                self.ids[slot] = self.storage.create_new_trial(self.study_id, _as_seen(trial, over))
-            elif over and slot not in self._settled: _settle(self.storage, self.ids[slot], trial)
+                self.ids[slot] = self.storage.create_new_trial(self.study_id, as_seen(trial, over))
+            elif over and slot not in self._settled:
+                if self.storage.get_trial(self.ids[slot]).params != trial.params:       # another machine's proposal
+                    self.forget()
+                    return self.see(story, until)
+                settle_copy(self.storage, self.ids[slot], trial)
             if over: self._settled.add(slot)
 
     def propose(
@@ -94,8 +99,9 @@ class Proposer:
         "The next cell, which depends only on the seed and on what has been seen."
         mine, last = derived_seed(self.seed, slot, *self.luck), done[-MAX_REPEATS:]
         given, origin = None, self.sampler.kind if _has_learned(self.sampler, done) else "random"
-        if slot < len(self.options.warm_start):
-            given, origin = encode_genotype(self.space, self.options.warm_start[slot]), "given"
+        warm = list(self.options.warm_start)[slot:slot + 1]
+        if self.luck: warm = [cell for cell in self.options.warm_start if cell.canonical.digest not in known]
+        if warm: given, origin = encode_genotype(self.space, warm[0]), "given"
         elif len(last) == MAX_REPEATS and all("repeat_of" in t.user_attrs for t in last):
             given, origin = _unseen_params(self.space, mine, known), "unseen"
         self.study.sampler = make_sampler(self.sampler, mine, sum(not is_feasible(t) for t in done), given)
@@ -114,19 +120,6 @@ class Proposer:
         return self.study.pruner.prune(self.study, trial)
 
 # %% ../../nbs/04_searching/05_trials.ipynb #68ef9dbd
-def _as_seen(trial, over):
-    "A trial for the copy: running, unless it is over."
-    more = {"values": trial.values, "intermediate_values": trial.intermediate_values} if over else {}
-    return create_trial(state=trial.state if over else TrialState.RUNNING, params=trial.params, **more,
-                        distributions=trial.distributions, system_attrs=trial.system_attrs)
-
-def _settle(storage, number, trial):
-    "Tell the copy what came of a trial."
-    missing = trial.system_attrs.keys() - storage.get_trial(number).system_attrs.keys()
-    for name in missing: storage.set_trial_system_attr(number, name, trial.system_attrs[name])
-    for epoch, value in trial.intermediate_values.items(): storage.set_trial_intermediate_value(number, epoch, value)
-    storage.set_trial_state_values(number, trial.state, trial.values)
-
 def _has_learned(sampler, done):
     "Does the sampler propose from what it has seen, or still at random?"
     states = (TrialState.COMPLETE, TrialState.PRUNED) if sampler.kind == "tpe" else (TrialState.COMPLETE,)
@@ -213,7 +206,8 @@ class _Loop:
     def _again(self, story, slot):
         "Claim an open slot, with its cell."
         before = story.lost[slot][-1]
-        kept = ("digest", "genotype", "proposed_by", "size", "excess", "repeat_of")
+        kept = ["digest", "genotype", "proposed_by", "size", "excess"]
+        if self.options.order == "ordered": kept.append("repeat_of")       # else `claim` finds it again
         attributes = {name: before.user_attrs[name] for name in kept if name in before.user_attrs}
         return self.ledger.claim(slot, before.params, before.distributions, attributes, before.system_attrs)
 
@@ -229,8 +223,9 @@ class _Loop:
         constraints = create_trial(state=TrialState.RUNNING, constraints=attributes["excess"]).system_attrs
         system = constraints | trial.system_attrs
         claimed = self.ledger.claim(None if free else slot, trial.params, trial.distributions, attributes, system)
-        if claimed is not None: self.proposer.ids[claimed[0]] = trial._trial_id
-        else: self.proposer.forget()                                       # another was first: read anew
+        if not free: self.proposer.ids[slot] = trial._trial_id             # of whoever claimed it: the same cell
+        elif claimed is not None: self.proposer.ids[claimed[0]] = trial._trial_id
+        else: self.proposer.storage.set_trial_state_values(trial._trial_id, TrialState.FAIL)
         return claimed
 
 # %% ../../nbs/04_searching/05_trials.ipynb #66d734fc
@@ -259,8 +254,10 @@ class _Scoring(_Loop):
                 told = self.ledger.finish(trial._trial_id, outcome)
             if not told: raise _TooLate
         except _TooLate: _log.warning("%s was given to another worker: this one was silent for too long", genotype.name)
-        except (KeyboardInterrupt, SystemExit): self.ledger.lose(trial._trial_id, "interrupted"); raise
-        except (StorageAway, OptunaError): raise
+        except (KeyboardInterrupt, SystemExit):
+            self.ledger.wait = 5.0                                         # nobody wants to wait now
+            self.ledger.lose(trial._trial_id, "interrupted"); raise
+        except (StorageAway, StorageInternalError): raise
         except Exception as error: self._failed(slot, trial, genotype, error)
         finally: self.ledger.at_work = None
 
@@ -283,7 +280,8 @@ class _Scoring(_Loop):
         story, text = self.ledger.read(), f"{type(error).__name__}: {error}"
         raised = 1 + sum(t.user_attrs["lost"]["why"] == "raised" for t in story.lost.get(slot, ()))
         full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
-        hopeless = not any(t.state == TrialState.COMPLETE for t in story.holders.values())
+        others = [t for t in story.holders.values() if t._trial_id != trial._trial_id]
+        hopeless = all(t.state in (TrialState.FAIL, TrialState.PRUNED) or "repeat_of" in t.user_attrs for t in others)
         if full or hopeless or raised < MAX_ERRORS: self.ledger.lose(trial._trial_id, "raised", text)
         else: self.ledger.finish(trial._trial_id, Outcome(TrialState.FAIL, {"error": text}))
         if full or hopeless: raise error

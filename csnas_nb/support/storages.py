@@ -6,7 +6,11 @@
 __all__ = []
 
 # %% ../../nbs/12_support/11_storages.ipynb #f5a550fe
+import errno
+import json
 import logging
+import os
+import re
 import socket
 import sqlite3
 import time
@@ -28,9 +32,9 @@ KINDS = "postgresql://USER:PASSWORD@HOST:PORT/NAME, grpc://HOST:PORT, sqlite:///
 def _parts(address):
     "Scheme, user and password as written, the place, options."
     scheme, _, rest = address.partition("://")
-    rest, _, options = rest.partition("?")
-    who, at, place = rest.rpartition("@")
-    return scheme, who + at, place, options
+    found = re.match(r"([^:/@]*(?::[^@]*)?@)?([^?]*)\??(.*)", rest, re.DOTALL)
+    who, place, options = found.groups("") if found else ("", "", "")
+    return scheme, who, place, options
 
 def masked(
     address:str, # of a storage
@@ -167,6 +171,10 @@ def _tried(opener, times=5):
     return opened
 
 # %% ../../nbs/12_support/11_storages.ipynb #b385c195
+_NOTICED = {"connect_timeout": 10, "keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3,
+            "tcp_user_timeout": 60_000}
+"A server that vanishes without a word is noticed within a minute or two (libpq)."
+
 def _open_postgresql(address, connections):
     "A database, by default with one connection a process."
     from sqlalchemy import make_url
@@ -175,13 +183,13 @@ def _open_postgresql(address, connections):
     except (ArgumentError, ValueError):                                   # whose texts hold the password
         raise ValueError(f"{masked(address)!r} is no address of a database; it should be "
                          f"{KINDS.split(',')[0]}") from None
-    once = {"pool_size": connections, "max_overflow": 4, "pool_pre_ping": True, "connect_args": {"connect_timeout": 10}}
+    once = {"pool_size": connections, "max_overflow": 4, "pool_pre_ping": True, "connect_args": _NOTICED}
     return optuna.storages.RDBStorage(url.render_as_string(hide_password=False), engine_kwargs=once)
 
 def _open_proxy(address, connections):
     "A proxy in front of a database."
     host, _, port = address.partition("://")[2].rstrip("/").rpartition(":")
-    if not host or not port.isdigit(): raise ValueError(f"{address!r} is no address of a proxy; it should be "
+    if not host or not port.isdigit(): raise ValueError(f"{masked(address)!r} is no address of a proxy; it should be "
                                                         f"grpc://HOST:PORT")
     from grpc import RpcError                                             # an optional package
     storage = optuna.storages.GrpcStorageProxy(host=host, port=int(port))
@@ -192,17 +200,41 @@ def _open_proxy(address, connections):
 def _file_of(address):
     "The path in an address of a file, in a folder that exists."
     path = Path(address.partition(":///")[2])
-    if not path.name: raise ValueError(f"{address!r} names no file; it should be {address.partition('://')[0]}:///FILE")
+    kind = address.partition("://")[0]
+    if not path.name: raise ValueError(f"{masked(address)!r} names no file; it should be {kind}:///FILE")
     return path
 
 def _open_journal(address, connections):
     "A journal that all machines append to."
     from optuna.storages.journal import JournalFileBackend
     path = _file_of(address)
-    if not path.is_absolute(): raise ValueError(f"a journal needs its full path, journal:////{path}: {address!r} "
+    if not path.is_absolute(): raise ValueError(f"a journal needs its full path, journal:////{path}: {masked(address)!r} "
                                                 f"depends on the folder")
     path.parent.mkdir(parents=True, exist_ok=True)
-    return optuna.storages.JournalStorage(JournalFileBackend(str(path)))
+    class WholeLines(JournalFileBackend):
+        "A journal in which half a line, of a full disk or a killed process, is taken back before the next is written."
+        def append_logs(self, logs):
+            from optuna.storages.journal._file import get_lock_file
+            text = "".join(json.dumps(log, separators=(",", ":")) + "\n" for log in logs).encode()
+            with get_lock_file(self._lock), open(self._file_path, "rb+", buffering=0) as file:
+                end = _end_of_lines(file)
+                file.truncate(end)
+                file.seek(end)
+                if file.write(text) != len(text):
+                    file.truncate(end)
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), self._file_path)
+                os.fsync(file.fileno())
+    return optuna.storages.JournalStorage(WholeLines(str(path)))
+
+def _end_of_lines(file, step=65536):
+    "Where the last whole line of a file ends."
+    end = file.seek(0, os.SEEK_END)
+    while end > 0:
+        start = file.seek(max(0, end - step))
+        last = file.read(end - start).rfind(b"\n")
+        if last >= 0: return start + last + 1
+        end = start
+    return 0
 
 _OPENERS = {"postgresql": _open_postgresql, "postgres": _open_postgresql, "grpc": _open_proxy,
             "sqlite": lambda address, _: sqlite_storage(_file_of(address)), "journal": _open_journal}
@@ -219,4 +251,5 @@ def serve_storage(
     with socket.socket() as test: test.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1); test.bind((host, port))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)
-        optuna.storages.run_grpc_proxy_server(storage, host=host, port=port, thread_pool=ThreadPoolExecutor(threads))
+        cached = optuna.storages._CachedStorage(storage) if isinstance(storage, optuna.storages.RDBStorage) else storage
+        optuna.storages.run_grpc_proxy_server(cached, host=host, port=port, thread_pool=ThreadPoolExecutor(threads))

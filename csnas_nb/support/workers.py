@@ -59,6 +59,7 @@ def _start(work, index, threads):
     paths = os.pathsep.join(path for path in sys.path if path)             # what can be imported here can be there
     limits = {name: str(threads) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS")}
     process = subprocess.Popen([sys.executable, "-c", _PROGRAM], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                               start_new_session=True,                     # Ctrl-C is for the parent, which ends them
                                env={**os.environ, **limits, "PYTHONPATH": paths})
     with suppress(BrokenPipeError):                                        # died already: its end will tell why
         pipe = cast(BinaryIO, process.stdin)
@@ -82,7 +83,7 @@ def serve() -> None:
     except KeyboardInterrupt: sys.exit(128 + signal.SIGINT)
     except Exception as error:
         _log.debug("a worker stops", exc_info=True)
-        json.dump(f"{type(error).__name__}: {error}", answer); answer.flush()
+        json.dump(f"{type(error).__name__}: {error}"[:5000], answer); answer.flush()      # what a pipe holds
         sys.exit(1)
 
 def _end_once(number, frame):
@@ -109,16 +110,17 @@ def run_workers(
     "Run a function in several processes side by side."
     if count < 1: raise ValueError(f"workers must be at least 1, got {count}")
     work, threads = _sent(task, arguments), max(1, torch.get_num_threads() // count)
-    pool = {index: _start(work, index, threads) for index in range(count)}
-    done, died = watch(), 0
+    pool, died = {}, 0
     try:
+        for index in range(count): pool[index] = _start(work, index, threads)
+        done = watch()
         while pool:
             ended = {index: process for index, process in pool.items() if process.poll() is not None}
             for index, process in ended.items():
                 del pool[index]
                 if (code := _ended(process)) == 0: continue
                 died += 1
-                if died > deaths: raise WorkerError(f"{died} workers in a row ended without progress, the last with "
+                if died >= deaths: raise WorkerError(f"{died} workers in a row ended without progress, the last with "
                                                     f"{code}")
                 _log.warning("a worker ended with %s, and is started again", code)
                 pool[index] = _start(work, index, threads)
@@ -129,7 +131,7 @@ def run_workers(
 # %% ../../nbs/12_support/12_workers.ipynb #695708e2
 def _ended(process):
     "How a worker ended: 0, or a text; raises WorkerError with what it raised."
-    said = process.stdout.read()
+    said = process.stdout.read() if process.returncode == 1 else b""
     process.stdout.close()
     with suppress(OSError): process.stdin.close()
     if process.returncode == 1: raise WorkerError(json.loads(said) if said else "a worker could not start")
