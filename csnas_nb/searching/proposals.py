@@ -156,8 +156,8 @@ class SearchOptions:
     limits: Limits = Limits()  # who is not even tried
     pareto: bool = False  # minimise multiply-adds as well as the score? without a pruner only
     warm_start: tuple[Genotype, ...] = ()  # cells of the space to score first
-    order: Literal["ordered", "free"] = "ordered"  # 'free': on whatever is finished, no two runs are alike
-    delay: Annotated[int, Ge(0)] | None = None  # how many of the latest trials an ordered proposal does not wait for
+    order: Literal["ordered", "free"] = "ordered"  # 'ordered': repeatable; 'free': propose from whatever is finished
+    delay: Annotated[int, Ge(0)] | None = None  # latest trials that a proposal does not wait for: all workers less one
 
     def __post_init__(self):
         for name, kind in (("pruner", PrunerConfig), ("limits", Limits)):
@@ -169,7 +169,7 @@ class SearchOptions:
         object.__setattr__(self, "warm_start", cells)
         check_settings(self)
         if self.order == "free" and self.delay is not None:
-            raise ValueError(f"delay must be None where the order is 'free', got {self.delay}")
+            raise ValueError(f"a delay is for the order 'ordered', with 'free' leave it out, got delay {self.delay}")
         if self.pareto and self.pruner.kind != "none":
             raise ValueError(
                 f"pruner must be 'none' in a Pareto search, got {self.pruner.kind!r}: a cell with few multiply-adds "

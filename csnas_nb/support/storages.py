@@ -27,7 +27,7 @@ from optuna.storages import BaseStorage
 
 # %% ../../nbs/12_support/11_storages.ipynb #84fa65c8
 _log = logging.getLogger(__name__)
-KINDS = "postgresql://USER:PASSWORD@HOST:PORT/NAME, grpc://HOST:PORT, sqlite:///FILE or journal:///FILE"
+KINDS = "postgresql://USER:PASSWORD@HOST:PORT/NAME, grpc://HOST:PORT, sqlite:///FILE or journal:////FULL/PATH/OF/FILE"
 
 def _parts(address):
     "Scheme, user and password as written, the place, options."
@@ -208,8 +208,9 @@ def _open_journal(address, connections):
     "A journal that all machines append to."
     from optuna.storages.journal import JournalFileBackend
     path = _file_of(address)
-    if not path.is_absolute(): raise ValueError(f"a journal needs its full path, journal:////{path}: {masked(address)!r} "
-                                                f"depends on the folder")
+    if not path.is_absolute():
+        full = f"journal:///{path.absolute()}"
+        raise ValueError(f"a journal needs its full path, {full}: {masked(address)!r} depends on the folder")
     path.parent.mkdir(parents=True, exist_ok=True)
     class WholeLines(JournalFileBackend):
         "A journal in which half a line, of a full disk or a killed process, is taken back before the next is written."
