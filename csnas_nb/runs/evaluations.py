@@ -62,7 +62,7 @@ def read_reports(
     path = Path(folder) / EVALUATION
     if not path.is_file(): return []
     reports = read_json(path, "reports")["reports"]
-    if isinstance(reports, list) and all(isinstance(r, dict) and {"key", "score"} <= r.keys() for r in reports):
+    if isinstance(reports, list) and all(isinstance(r, dict) and "key" in r for r in reports):
         return reports
     raise ValueError(f"{path} is not the file that is wanted: its reports are no list of reports")
 
@@ -203,7 +203,7 @@ def evaluate_cells(
 def _kept_for(key, earlier, folder):
     "Report and score that a folder holds for a question; None and None where it holds none that is whole."
     old = next((old for old in earlier if old["key"] == key and _is_whole(old, folder)), None)
-    return (report_from_dict(old), old["score"]) if old else (None, None)
+    return (report_from_dict(old), old.get("score")) if old else (None, None)
 
 def _with_scores(evaluation, score):
     "The evaluation with a score for every cell that has none, written down."
