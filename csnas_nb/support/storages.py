@@ -250,7 +250,7 @@ def serve_storage(
     "Optuna's proxy, until somebody ends it."
     from concurrent.futures import ThreadPoolExecutor
     with socket.socket() as test: test.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1); test.bind((host, port))
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), quiet_optuna():
         warnings.simplefilter("ignore", ExperimentalWarning)
         cached = optuna.storages._CachedStorage(storage) if isinstance(storage, optuna.storages.RDBStorage) else storage
         optuna.storages.run_grpc_proxy_server(cached, host=host, port=port, thread_pool=ThreadPoolExecutor(threads))
