@@ -27,7 +27,7 @@ from optuna.storages import BaseStorage
 
 # %% ../../nbs/12_support/11_storages.ipynb #84fa65c8
 _log = logging.getLogger(__name__)
-KINDS = "postgresql://USER:PASSWORD@HOST:PORT/NAME, grpc://HOST:PORT, sqlite:///FILE or journal:////FULL/PATH/OF/FILE"
+ADDRESSES = "postgresql://USER:PASSWORD@HOST:PORT/NAME, grpc://HOST:PORT, sqlite:///FILE or journal:////FULL/PATH/OF/FILE"
 
 def _parts(address):
     "Scheme, user and password as written, the place, options."
@@ -142,13 +142,13 @@ def reason_of(
 
 # %% ../../nbs/12_support/11_storages.ipynb #41f23952
 def open_storage(
-    address:str, # see KINDS
+    address:str, # see ADDRESSES
     wait:float=0.0, # seconds to wait for it
     connections:int=1, # to a database that are kept open
 )->BaseStorage: # raises ValueError for an address that is none, StorageAway where nothing answers
     "A storage of trials by its address (Optuna)."
     scheme, _, rest = address.partition("://")
-    if scheme not in _OPENERS or not rest: raise ValueError(f"a storage is one of {KINDS}; got {masked(address)!r}")
+    if scheme not in _OPENERS or not rest: raise ValueError(f"a storage is one of {ADDRESSES}; got {masked(address)!r}")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)              # Optuna's name for its proxy and journal
         try: return patient(_tried(_OPENERS[scheme]), address, connections, wait=wait)
@@ -182,7 +182,7 @@ def _open_postgresql(address, connections):
     try: url = make_url(address).set(drivername="postgresql+psycopg")
     except (ArgumentError, ValueError):                                   # whose texts hold the password
         raise ValueError(f"{masked(address)!r} is no address of a database; it should be "
-                         f"{KINDS.split(',')[0]}") from None
+                         f"{ADDRESSES.split(',')[0]}") from None
     once = {"pool_size": connections, "max_overflow": 4, "pool_pre_ping": True, "connect_args": _NOTICED}
     return optuna.storages.RDBStorage(url.render_as_string(hide_password=False), engine_kwargs=once)
 
