@@ -1,0 +1,227 @@
+"""What several workers may run into: each case once went wrong, and is too odd for the notebooks that tell how it should go."""
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import resource
+import tempfile
+import time
+import unittest
+from collections import Counter
+from pathlib import Path
+from unittest import mock
+
+import optuna
+from csnas_nb.networks.genotype import KNOWN_CELLS, Genotype, to_json
+from csnas_nb.searching.ledger import Ledger, Outcome, beating, counted_trials, finished_trials, story_of
+from csnas_nb.searching.proposals import PRUNERS, SAMPLERS, SamplerConfig, SearchOptions
+from csnas_nb.searching.run_folder import invite
+from csnas_nb.searching.space import SearchSpace, encode_genotype
+from csnas_nb.searching.trials import run_trials
+from csnas_nb.support.storages import open_storage, quiet_optuna
+from csnas_nb.support.workers import WorkerError, run_workers
+from optuna.trial import TrialState
+
+SPACE = SearchSpace()
+
+
+def number_of(genotype: Genotype, report: object = None) -> float:
+    "A number that belongs to a cell."
+    return int(genotype.digest[:6], 16) / 16**6
+
+
+class Quiet(unittest.TestCase):
+    def setUp(self):
+        stack = contextlib.ExitStack()
+        self.addCleanup(stack.close)
+        stack.enter_context(quiet_optuna())
+        self.folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        logging.disable(logging.CRITICAL)
+        self.addCleanup(logging.disable, logging.NOTSET)
+
+
+class TestLedger(Quiet):
+    def ledger(self, study, **more):
+        return Ledger(study, **{"alone": False, **more})
+
+    def claim(self, ledger, slot, **attributes):
+        claimed = ledger.claim(slot, {}, {}, {"digest": "c311", **attributes}, {})
+        self.assertIsNotNone(claimed)
+        return claimed[1]
+
+    def test_waiting_for_each_other(self):
+        "Two trials of one cell of which each is told to wait for the other: one is scored, both have its score."
+        study = optuna.create_study()
+        ada, ben = self.ledger(study), self.ledger(study)
+        self.claim(ada, 0, repeat_of=1), self.claim(ben, 1, repeat_of=0)
+        self.assertEqual(ada.read().open_slots, [1])
+        trial = self.claim(ben, 1)
+        self.assertNotIn("repeat_of", trial.user_attrs)
+        self.assertTrue(ben.finish(trial._trial_id, Outcome(TrialState.COMPLETE, {}, (0.5,))))
+        self.assertEqual([t.value for t in ada.read().holders.values()], [0.5, 0.5])
+
+    def test_made_twice(self):
+        "A storage that makes a trial, answers nothing, and does not show it at once: the worker holds the first of two."
+        study = optuna.create_study()
+        ada = self.ledger(study)
+        make, show, calls = ada.storage.create_new_trial, ada.storage.get_all_trials, Counter()
+
+        def made(*arguments):
+            calls["made"] += 1
+            number = make(*arguments)
+            if calls["made"] == 1: raise OSError("connection lost")
+            return number
+
+        def shown(*arguments):
+            calls["shown"] += 1
+            return show(*arguments) if calls["shown"] > 1 else []
+        with (mock.patch.object(ada.storage, "create_new_trial", made),
+              mock.patch.object(ada.storage, "get_all_trials", shown)): trial = self.claim(ada, 0)
+        self.assertEqual((calls["made"], trial.number, ada.at_work), (2, 0, trial._trial_id))
+        ada.read()
+        self.assertEqual([t.state for t in study.trials], [TrialState.RUNNING, TrialState.FAIL])
+        self.assertTrue(ada.finish(trial._trial_id, Outcome(TrialState.COMPLETE, {}, (0.5,))))
+        self.assertEqual(len(finished_trials(study)), 1)
+
+    def test_outage_while_training(self):
+        "A worker that could give no sign of life does not hold the silence of others against them."
+        study = optuna.create_study()
+        far, near = self.ledger(study, grace=0.2), self.ledger(study, grace=0.2)
+        far.owner = "elsewhere/pid 1 abcdef00"
+        self.claim(far, 0)
+        self.assertEqual(near.read().open_slots, [])                       # seen alive
+        near.claim(1, {}, {}, {"digest": "dead"}, {})
+        with (mock.patch.object(near.storage, "set_trial_user_attr", side_effect=OSError("no network")),
+              beating(near)): time.sleep(0.5)
+        self.assertEqual(near.read().open_slots, [])
+        time.sleep(0.3)
+        self.assertEqual(near.read().open_slots, [0])                      # but later, when it might have given one
+
+
+class TestTrials(Quiet):
+    def told(self, study):
+        return [(t.state, t.values, t.intermediate_values, t.user_attrs["digest"]) for t in finished_trials(study)]
+
+    def test_warm_starts_of_a_free_search(self):
+        "Each given cell once, before all others, also when the search is stopped in between, or a worker dies over one."
+        given = (KNOWN_CELLS["DARTS_V2"], KNOWN_CELLS["CSNAS_S4"], KNOWN_CELLS["DARTS_V1"])
+        study, options = optuna.create_study(), SearchOptions(order="free", warm_start=given)
+        run_trials(study, SPACE, number_of, 1, seed=1, progress=False, options=options)
+        dead = self.given_to_a_dead_worker(study, given[1])
+        for trials in (2, 6): run_trials(study, SPACE, number_of, trials, seed=1, progress=False, options=options)
+        done = counted_trials(study)
+        self.assertEqual([t.user_attrs["digest"] for t in done[:3]], [cell.canonical.digest for cell in given])
+        self.assertEqual([t.user_attrs["proposed_by"] == "given" for t in done], [True] * 3 + [False] * 3)
+        self.assertEqual(study.trials[dead].user_attrs["lost"], {"why": "died"})
+
+    def given_to_a_dead_worker(self, study, cell):
+        known = {"digest": cell.canonical.digest, "genotype": to_json(cell.canonical), "proposed_by": "given",
+                 "size": {}, "excess": {}}
+        params = encode_genotype(SPACE, cell)
+        distributions = {name: kind for name, kind in SPACE.distributions.items() if name in params}
+        return Ledger(study, alone=False).claim(None, params, distributions, known, {})[1].number
+
+    def test_pruned_and_killed(self):
+        "With a pruner and a delay, a search that is interrupted at each fifth call is the unbroken one, report by report."
+        options, calls = SearchOptions(pruner=PRUNERS["median"], delay=2), Counter()
+
+        def slowly(genotype, report):
+            for epoch in range(3): report(epoch, number_of(genotype) + 0.1 * (2 - epoch))
+            return number_of(genotype)
+
+        def interrupted(genotype, report):
+            calls["all"] += 1
+            if calls["all"] % 5 == 0:
+                report(0, number_of(genotype) + 0.2)
+                raise KeyboardInterrupt
+            return slowly(genotype, report)
+        whole, broken = optuna.create_study(), optuna.create_study()
+        sampler = SamplerConfig(startup=6)
+        run_trials(whole, SPACE, slowly, 30, sampler, 2, False, options=options)
+        while len(counted_trials(broken)) < 30:
+            try: run_trials(broken, SPACE, interrupted, 30, sampler, 2, False, options=options)
+            except KeyboardInterrupt: pass
+        self.assertEqual(self.told(broken), self.told(whole))
+        self.assertIn(TrialState.PRUNED, [t.state for t in counted_trials(whole)])
+        self.assertGreater(len(broken.trials), 30)                         # some were interrupted
+
+    def test_first_cell_raises_beside_others(self):
+        "An error in the first cell ends no search in which another worker is still at work."
+        study, calls = optuna.create_study(), Counter()
+        other = Ledger(study, alone=False)
+        number = self.busy(other)
+
+        def troubled(genotype, report):
+            calls["all"] += 1
+            if calls["all"] == 1: raise ZeroDivisionError("no luck")
+            other.finish(number, Outcome(TrialState.COMPLETE, {}, (0.5,)))
+            return 0.25
+        run_trials(study, SPACE, troubled, 2, SAMPLERS["random"], 0, False, options=SearchOptions(order="free"),
+                   alone=False)
+        self.assertEqual(sorted(t.value for t in counted_trials(study)), [0.25, 0.5])
+        lost = [t.user_attrs["lost"] for t in study.trials if "lost" in t.user_attrs]
+        self.assertEqual(lost, [{"why": "raised", "error": "ZeroDivisionError: no luck"}])
+
+    def test_first_cell_raises_alone(self):
+        "Without others it does, and says the error itself."
+        study = optuna.create_study()
+        with self.assertRaisesRegex(ZeroDivisionError, "no luck"):
+            run_trials(study, SPACE, mock.Mock(side_effect=ZeroDivisionError("no luck")), 2, progress=False)
+        self.assertEqual(story_of(study).open_slots, [0])
+
+    def busy(self, ledger):
+        cell = KNOWN_CELLS["DARTS_V1"]
+        params = encode_genotype(SPACE, cell)
+        distributions = {name: kind for name, kind in SPACE.distributions.items() if name in params}
+        return ledger.claim(None, params, distributions, {"digest": cell.canonical.digest}, {})[1]._trial_id
+
+
+class TestStorages(Quiet):
+    def lines(self, path): return [json.loads(line) for line in path.read_text().splitlines()]
+
+    def test_half_a_line(self):
+        "What a killed process left of a line is taken back by the next writer."
+        path = self.folder / "trials.log"
+        address = f"journal:///{path}"
+        study = optuna.create_study(storage=open_storage(address), study_name="search")
+        whole = len(self.lines(path))
+        with path.open("ab") as file: file.write(b'{"op_code": 4, "wor')
+        optuna.load_study(storage=open_storage(address), study_name="search").set_user_attr("said", "x" * 100_000)
+        self.assertEqual(len(self.lines(path)), whole + 1)
+        self.assertEqual(len(study.user_attrs["said"]), 100_000)
+
+    def test_no_room(self):
+        "A journal on a full disk: an error of the system, the file whole, and room again later."
+        path = self.folder / "trials.log"
+        study = optuna.create_study(storage=open_storage(f"journal:///{path}"), study_name="search")
+        before, limits = path.read_bytes(), resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) + 50, limits[1]))
+        try:
+            with self.assertRaises(OSError): study.set_user_attr("said", "x" * 1000)
+        finally: resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        self.assertEqual(path.read_bytes(), before)
+        study.set_user_attr("said", "x" * 1000)
+        self.assertEqual(self.lines(path)[-1]["user_attr"], {"said": "x" * 1000})
+
+    def test_origin_is_the_first_ones(self):
+        "Whoever joins later keeps where the images lay for the first, and can only ask for more trials."
+        study = optuna.create_study()
+        invite(study, 10, {"source": "digits", "root": "/first"})
+        for trials in (5, 20): invite(study, trials, {"source": "digits", "root": "/second"})
+        joining = study.user_attrs["joining"]
+        self.assertEqual((joining["origin"]["root"], joining["trials"]), ("/first", 20))
+
+
+def shout(index): raise ValueError("x" * 1_000_000)
+
+
+class TestWorkers(Quiet):
+    def test_long_error(self):
+        "An error longer than a pipe holds does not leave its worker hanging."
+        with self.assertRaisesRegex(WorkerError, "^ValueError: x{1000,}$") as caught: run_workers(shout, count=1)
+        self.assertLess(len(str(caught.exception)), 10_000)
+
+
+if __name__ == "__main__":
+    unittest.main()
