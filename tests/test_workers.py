@@ -4,7 +4,11 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
+import os
 import resource
+import shutil
+import subprocess
+import sys
 import tempfile
 import time
 import unittest
@@ -16,7 +20,7 @@ import optuna
 from csnas_nb.networks.genotype import KNOWN_CELLS, Genotype, to_json
 from csnas_nb.searching.ledger import Ledger, Outcome, beating, counted_trials, finished_trials, story_of
 from csnas_nb.searching.proposals import PRUNERS, SAMPLERS, SamplerConfig, SearchOptions
-from csnas_nb.searching.run_folder import invite
+from csnas_nb.searching.run_folder import invite, load_result
 from csnas_nb.searching.space import SearchSpace, encode_genotype
 from csnas_nb.searching.trials import run_trials
 from csnas_nb.support.storages import open_storage, quiet_optuna
@@ -203,6 +207,33 @@ class TestStorages(Quiet):
         self.assertEqual(path.read_bytes(), before)
         study.set_user_attr("said", "x" * 1000)
         self.assertEqual(self.lines(path)[-1]["user_attr"], {"said": "x" * 1000})
+
+    @unittest.skipUnless(os.geteuid() == 0 and shutil.which("mount"), "needs a disk of its own")
+    def test_full_disk(self):
+        "A run folder on a disk that is full: one line; with more room the same command goes on, to the same trials."
+        disk = self.folder / "disk"
+        disk.mkdir()
+        if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=400k", "tmpfs", str(disk)], capture_output=True).returncode:
+            self.skipTest("no disk can be mounted here")
+        self.addCleanup(subprocess.run, ["umount", "--lazy", str(disk)])
+        code, said = self.searched(disk / "run")
+        self.assertEqual(code, 1, said)
+        self.assertRegex(said, r"(?m)^csnas: error: the storage of the trials has no room, after \d+ s: [^\n]*full\n\Z")
+        self.assertNotIn("Traceback", said)
+        subprocess.run(["mount", "-o", "remount,size=40M", str(disk)], check=True)
+        for run in (disk / "run", self.folder / "calm"): self.assertEqual(self.searched(run)[0], 0)
+        stormy, calm = ([(t.value, t.user_attrs["digest"]) for t in load_result(run).trials]
+                        for run in (disk / "run", self.folder / "calm"))
+        self.assertEqual((stormy, len(stormy)), (calm, 12))
+
+    def searched(self, run):
+        "Exit code and words of a search with a patience of a second."
+        program = ("import sys; from csnas_nb.support import storages; storages.STORAGE_WAIT = 1.0\n"
+                   "from csnas_nb.__main__ import main; sys.exit(main())")
+        options = "--data digits --limit 120 --passes 130 --epochs 1 --channels 2 --layers 2 --trials 12 --workers 1 --quiet"
+        command = [sys.executable, "-c", program, "search", *options.split(), "--sampler", "random", "--run", str(run)]
+        done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+        return done.returncode, done.stderr
 
     def test_origin_is_the_first_ones(self):
         "Whoever joins later keeps where the images lay for the first, and can only ask for more trials."

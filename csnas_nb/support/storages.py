@@ -120,9 +120,10 @@ def patient(
         except Exception as error:
             if not is_away(error): raise
             reason, waited = reason_of(error), time.monotonic() - start
+            what = "has no room" if re.search(r"\bfull\b|no space|quota", reason, re.IGNORECASE) else "is away"
             if waited >= wait:
-                raise StorageAway(f"the storage of the trials is away, after {waited:.0f} s: {reason}") from None
-        if pause == 0.1: _log.warning("the storage of the trials is away, waiting up to %.0f s: %s", wait, reason)
+                raise StorageAway(f"the storage of the trials {what}, after {waited:.0f} s: {reason}") from None
+        if pause == 0.1: _log.warning("the storage of the trials %s, waiting up to %.0f s: %s", what, wait, reason)
         time.sleep(pause)
         pause = min(2 * pause, 5.0)
 
