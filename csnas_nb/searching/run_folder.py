@@ -7,6 +7,7 @@ __all__ = ['load_result']
 
 # %% ../../nbs/04_searching/07_run_folder.ipynb #f317bedb
 import json
+import logging
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -31,6 +32,7 @@ from ..support.machine import versions
 from ..support.questions import as_question, differences
 from csnas_nb.support.storages import (
     StorageAway, attributes_of, fold_log, masked, open_storage, patient, quiet_optuna, reason_of, sqlite_storage,
+    tried,
 )
 
 # %% ../../nbs/04_searching/07_run_folder.ipynb #21cc4918
@@ -81,11 +83,17 @@ def whole_database(
         if isinstance(error, StorageAway): raise
         raise ValueError(f"{path} cannot be read: {' '.join(str(error).split())}") from error
 
+# %% ../../nbs/04_searching/07_run_folder.ipynb #13523e0f
 def study_storage(
     folder:Path|str, # run folder
-)->optuna.storages.RDBStorage: # its SQLite file
+)->optuna.storages.RDBStorage: # its SQLite file; raises ValueError where it is damaged
     "Where the trials of a run folder are kept."
-    return sqlite_storage(Path(folder) / STUDY)
+    path = Path(folder) / STUDY
+    storage = tried(sqlite_storage)(path)
+    with storage.engine.connect() as connection: found = connection.exec_driver_sql("PRAGMA quick_check(1)").scalar()
+    if found == "ok": return storage
+    raise ValueError(f"{path} is damaged ({' '.join(str(found).split())}); sqlite3's command .recover may save what is "
+                     f"left")
 
 # %% ../../nbs/04_searching/07_run_folder.ipynb #32772803
 COPY_OF = "copy_of"
@@ -107,10 +115,26 @@ class Place:
         if self.folder is None: return
         if self.folder.exists() and not self.folder.is_dir():
             raise ValueError(f"a run folder is wanted, {self.folder} is a file")
-        if not self.storage or not (self.folder / STUDY).is_file(): return
-        if COPY_OF not in load_result(self.folder).study.user_attrs:
+        trials = self.folder / STUDY
+        if trials.exists() and not trials.is_file(): raise ValueError(f"{trials} is no file")
+        if not self.storage: _check_not_lost(self.folder)
+        elif trials.is_file() and COPY_OF not in load_result(self.folder).study.user_attrs:
             raise ValueError(f"{self.folder} holds a search of its own, not a copy of a shared one: choose another "
                              f"folder")
+
+# %% ../../nbs/04_searching/07_run_folder.ipynb #36b57b61
+def _is_empty(path):
+    "Is a database without a byte, in its file and in its log?"
+    return not any(file.is_file() and file.stat().st_size for file in (path, path.with_name(f"{path.name}-wal")))
+
+def _check_not_lost(folder):
+    "Raise ValueError where a folder held a search whose trials are gone."
+    trials, settings = folder / STUDY, folder / "settings.json"
+    if not settings.is_file() or not _is_empty(trials): return
+    if "storage" in read_json(settings): return                            # a shared study: its copy comes at the end
+    what = "is empty" if trials.exists() else "is missing"
+    raise ValueError(f"{trials} {what}, though {folder} held a search: put it back, or remove {settings.name} to begin "
+                     f"anew")
 
 # %% ../../nbs/04_searching/07_run_folder.ipynb #0392ecd9
 @contextmanager
@@ -137,6 +161,7 @@ def open_study(
         finally:
             if isinstance(storage, optuna.storages.RDBStorage) and not place.storage: fold_log(storage)
 
+# %% ../../nbs/04_searching/07_run_folder.ipynb #0d8731bb
 def _opened(storage, name, directions):
     "A study, and whether it was made just now; ValueError where it minimises something else."
     try: return optuna.create_study(study_name=name, directions=directions, storage=storage), True
@@ -176,6 +201,7 @@ def load_result(
     "The result of an earlier search, finished or not."
     path = Path(folder) / STUDY
     if not path.is_file(): raise FileNotFoundError(f"no search in {folder}: {STUDY} is missing")
+    if _is_empty(path): raise FileNotFoundError(f"no search in {folder} yet: {STUDY} is empty")
     try:
         with quiet_optuna(), whole_database(path):
             study = optuna.load_study(study_name="search", storage=study_storage(folder))
@@ -221,6 +247,12 @@ def _copy_study(study, path, what):
         storage.engine.dispose()                                           # the last to leave folds the log in
 
 # %% ../../nbs/04_searching/07_run_folder.ipynb #5925b7f6
+_log = logging.getLogger(__name__)
+PACKAGES = ("csnas-nb", "torch", "torchvision", "kornia", "optuna", "numpy")
+"Whose versions numbers depend on: a continued search tells what has moved, and a shared one refuses it."
+
+def _that_count(found): return {name: version for name, version in found.items() if name in PACKAGES}
+
 def write_settings(
     settings:dict[str, Any], # of the search, and where its images came from
     folder:Path|str, # run folder
@@ -228,11 +260,16 @@ def write_settings(
     "The exact settings of a search, and the versions of every run that added to it."
     path, now = Path(folder) / "settings.json", versions()
     earlier = read_json(path, "versions")["versions"] if path.is_file() else []
-    if not isinstance(earlier, list): raise ValueError(f"{path} is not the file that is wanted: versions is no list")
+    if not isinstance(earlier, list) or not all(isinstance(run, dict) for run in earlier):
+        raise ValueError(f"{path} is not the file that is wanted: versions is no list of objects")
+    if earlier and (moved := differences(_that_count(earlier[-1]), _that_count(now))):
+        _log.warning("%s was last searched with other versions (%s): scores of new cells may differ from those of the "
+                     "same cells there", folder, "; ".join(moved))
     write_whole(
         path, json.dumps({**settings, "versions": earlier + [now] * (earlier[-1:] != [now])}, indent=1).encode()
     )
 
+# %% ../../nbs/04_searching/07_run_folder.ipynb #c9b4258d
 def read_settings(
     folder:Path|str, # run folder
 )->dict[str, Any]: # raises FileNotFoundError where there is none
@@ -242,9 +279,6 @@ def read_settings(
     return read_json(path)
 
 # %% ../../nbs/04_searching/07_run_folder.ipynb #8a22fe19
-PACKAGES = ("csnas-nb", "torch", "torchvision", "kornia", "optuna", "numpy")
-"Whose versions must be the same in all workers of a shared study."
-
 def invite(
     study:optuna.Study, # in a shared storage
     trials:int, # how many it shall have
@@ -252,7 +286,7 @@ def invite(
     warm_start:Sequence[Genotype]=(), # cells that come first
 )->None: # raises ValueError where this process has other versions than the first one
     "What a worker on another machine has to know, kept with the study."
-    here = {name: version for name, version in versions().items() if name in PACKAGES}
+    here = _that_count(versions())
     there = attributes_of(study).get("joining")
     if there is not None and (found := differences(there["versions"], here)):
         raise ValueError(f"study {study.study_name!r} was begun with other versions ({'; '.join(found)}): install the "

@@ -152,19 +152,22 @@ def open_storage(
     if scheme not in _OPENERS or not rest: raise ValueError(f"a storage is one of {ADDRESSES}; got {masked(address)!r}")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)              # Optuna's name for its proxy and journal
-        try: return patient(_tried(_OPENERS[scheme]), address, connections, wait=wait)
+        try: return patient(tried(_OPENERS[scheme]), address, connections, wait=wait)
         except ImportError as error:
             needed = {"grpc": "grpc"}.get(scheme, "postgresql")
             raise ValueError(f"{scheme} needs more packages: pip install 'csnas-nb[{needed}]'") from error
         except StorageAway as error: raise StorageAway(f"{masked(address)}: "
                                                        f"{without_secrets(str(error), address)}") from None
 
-def _tried(opener, times=5):
-    "The same opener, tried again where others were making the tables in the same moment."
-    def opened(address, connections):
+def tried(
+    opener:Callable[..., _Answer], # of a storage
+    times:int=5, # at most, at least 1
+)->Callable[..., _Answer]: # the same opener
+    "An opener that tries again where others are making the tables in the same moment."
+    def opened(*arguments):
         from sqlalchemy.exc import SQLAlchemyError
         for left in reversed(range(times)):
-            try: return opener(address, connections)
+            try: return opener(*arguments)
             except (SQLAlchemyError, StorageInternalError, AssertionError):
                 if not left: raise
                 time.sleep(0.3)
