@@ -25,7 +25,7 @@ from .results import SearchResult
 from .run_folder import agreed_settings, invite
 from .space import SearchSpace
 from .study import objective_name, search
-from .trials import Objective
+from .trials import Objective, OnTrial
 from ..support.storages import StorageAway, attributes_of, masked, open_storage, patient, quiet_optuna
 
 # %% ../../nbs/04_searching/10_joining.ipynb #33148833
@@ -108,6 +108,8 @@ def join(
     device:str|torch.device="cpu", # where to train
     workers:int=1, # processes on this machine
     wait:float=0.0, # seconds to wait for storage and study
+    timeout:float|None=None, # seconds after which this machine begins no further cell; None: until all trials are made
+    on_trial:OnTrial|None=None, # called here with each trial that is over, a copy
     progress:bool=True, # show a bar?
 )->SearchResult: # raises ValueError for other images, versions or objectives than those of the study
     "Work on a search that another process has begun, until it has all its trials."
@@ -121,4 +123,4 @@ def join(
     given = options_of(settings, joining)
     own = _objective_of(settings, images, objective)
     return search(images, objective=own, storage=address, study=study, device=device, workers=workers,
-                  progress=progress, **cast(dict[str, Any], given))
+                  timeout=timeout, on_trial=on_trial, progress=progress, **cast(dict[str, Any], given))

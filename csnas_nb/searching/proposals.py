@@ -8,7 +8,7 @@ __all__ = ['SAMPLERS', 'PRUNERS', 'SamplerConfig', 'PrunerConfig', 'Limits', 'Se
 # %% ../../nbs/04_searching/02_proposals.ipynb #a9349105
 import math
 import warnings
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
@@ -16,7 +16,7 @@ from annotated_types import Ge, Gt, Le, Lt
 from optuna.pruners import BasePruner, NopPruner, PercentilePruner
 from optuna.samplers import BaseSampler, NSGAIISampler, RandomSampler, TPESampler
 
-from ..networks.genotype import Genotype
+from ..networks.genotype import Genotype, to_json
 from ..networks.size import Size
 from ..support.checks import Count, check_settings, shown
 
@@ -147,6 +147,19 @@ class Limits:
             for name in ("parameters", "multiply_adds")
             if (limit := getattr(self, name)) is not None
         }
+
+# %% ../../nbs/04_searching/02_proposals.ipynb #e2e3e1f2
+def described(
+    genotype:Genotype, # canonical
+    origin:str, # who proposed it
+    limits:Limits, # that it should keep
+    cost:Callable[[Genotype], Size]|None=None, # how large a cell is; None: nobody asks
+)->dict[str, Any]: # JSON
+    "What is known of a cell before it is scored."
+    size = cost(genotype) if cost else None
+    counted = {"parameters": size.parameters, "multiply_adds": size.multiply_adds} if size else {}
+    return {"digest": genotype.digest, "genotype": to_json(genotype), "proposed_by": origin, "size": counted,
+            "excess": limits.excess(size) if size else {}}
 
 # %% ../../nbs/04_searching/02_proposals.ipynb #b56582f9
 @dataclass(frozen=True)

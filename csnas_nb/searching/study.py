@@ -10,6 +10,7 @@ import hashlib
 import inspect
 import math
 import shutil
+import time
 from collections.abc import Callable
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
@@ -19,7 +20,6 @@ from tempfile import TemporaryDirectory
 
 import optuna
 import torch
-from tqdm.auto import tqdm
 
 from ..images.image_set import ImageSet, unlabelled
 from ..networks.genotype import Genotype
@@ -28,14 +28,14 @@ from ..networks.size import Size, network_size
 from ..scoring.config import QUICK, ScoreConfig
 from ..scoring.pretraining import check_fit
 from ..scoring.scorer import Scorer, unfinished_file
-from .ledger import Ledger, is_finished
+from .ledger import Ledger
 from .proposals import SAMPLERS, Limits, SamplerConfig, SearchOptions
 from .results import SearchResult
 from csnas_nb.searching.run_folder import (
     STUDY, Place, agreed_settings, invite, open_study, search_settings, write_result, write_settings,
 )
 from .space import SearchSpace, encode_genotype
-from .trials import Objective, run_trials, show_progress
+from .trials import Objective, OnTrial, Watch, run_trials
 from ..support.storages import STORAGE_WAIT, masked, open_storage, patient, quiet_optuna
 from ..support.workers import own_device, run_workers
 
@@ -88,6 +88,14 @@ def counted_size(
     return lambda genotype: network_size(genotype, channels, layers, side=images.sides)
 
 # %% ../../nbs/04_searching/08_study.ipynb #af0e133c
+def deadline(
+    timeout:float|None, # seconds from now, above 0; None: never
+)->float: # Unix time
+    "When a search shall begin no further cell."
+    if timeout is None: return math.inf
+    if not timeout > 0: raise ValueError(f"timeout must be above 0 seconds, got {timeout}")
+    return time.time() + timeout
+
 def _checked_call(images, trials, config, space, options, objective, seed, workers):
     "The name of what is scored by; ValueError where the arguments of `search` do not fit."
     if trials < 1: raise ValueError(f"trials must be at least 1, got {trials}")
@@ -111,17 +119,19 @@ class _Job:
     seed: int
     device: str
     place: Place
+    until: float = math.inf  # Unix time after which no cell is begun
 
     @property
     def kept(self) -> Path | None:
         "Where the states of cells are kept that are being trained."
         return self.place.folder / UNFINISHED if self.place.folder is not None and self.objective is None else None
 
-def _work_alone(study, job, progress=False, alone=True):
-    "Be a worker of a search, until it has all its trials."
+def _work_alone(study, job, progress=False, alone=True, on_trial=None):
+    "Be a worker of a search, until it has all its trials, or its time is over."
     objective = job.objective or score_objective(job.images, job.config, job.seed, job.device, job.kept)
     run_trials(study, job.space, objective, job.trials, job.sampler, job.seed, progress, options=job.options,
-               cost=counted_size(job.images, job.config, job.options.limits), alone=alone)
+               cost=counted_size(job.images, job.config, job.options.limits), alone=alone, until=job.until,
+               on_trial=on_trial)
 
 def _work(index, job, operations):
     "Be one of several workers, in a process of its own."
@@ -132,14 +142,14 @@ def _work(index, job, operations):
         _work_alone(study, replace(job, device=own_device(job.device, index)), alone=False)
 
 # %% ../../nbs/04_searching/08_study.ipynb #17587402
-def _side_by_side(study, job, workers, progress):
+def _side_by_side(study, job, workers, progress, on_trial):
     "Several workers, watched over by this process."
     Ledger(study, alone=job.place.storage is None).read()                # nobody is at work in a locked folder
     ledger, own = Ledger(study, alone=False), {k: v for k, v in OPERATIONS.items() if k not in WIDE_PRIMITIVES}
-    with tqdm(None, "search", job.trials, unit="trial", disable=not progress) as bar:
+    with Watch(job.trials, ledger.read(), progress, on_trial) as show:
         def watch():
-            show_progress(bar, story := ledger.read())
-            return len([trial for trial in story.holders.values() if is_finished(trial)])
+            show(story := ledger.read())
+            return len(story.finished())
         run_workers(_work, job, own, count=workers, watch=watch)
         watch()
 
@@ -172,23 +182,26 @@ def search(
     seed:int=0, # of scores and proposals: same seed, same machine, same trials
     device:str|torch.device="cpu", # where to train
     workers:int=1, # processes that work side by side, each with its share of the machine, at least 1
+    timeout:float|None=None, # seconds after which no further cell is begun, above 0; None: until all trials are made
+    on_trial:OnTrial|None=None, # called here with each trial that is over, a copy; what it raises ends the search
     progress:bool=True, # show a bar?
 )->SearchResult: # raises ValueError, before anything is trained, for settings that do not fit
     "A search for a cell without labels (paper)."
+    until = deadline(timeout)
     images, name = unlabelled(images), _checked_call(images, trials, config, space, options, objective, seed, workers)
     settings = search_settings(images, config, space, sampler, seed, options, name)
     place = Place(None if folder is None else Path(folder), storage, study if storage else "search")
     where = {"storage": masked(storage), "study": study} if storage else {}
-    job = _Job(images, trials, config, sampler, space, options, objective, seed, str(device), place)
+    job = _Job(images, trials, config, sampler, space, options, objective, seed, str(device), place, until)
     with (_somewhere(job, workers) as job, quiet_optuna(),
           open_study(job.place, settings, 1 + options.pareto, workers) as found):
         settings = agreed_settings(found)
         job = replace(job, options=replace(options, delay=settings["options"]["delay"]))
         if folder is not None: write_settings(settings | {"origin": images.origin} | where, folder)
         if storage: invite(found, trials, images.origin, options.warm_start)
-        if workers > 1: _side_by_side(found, job, workers, progress)
-        else: _work_alone(found, job, progress, alone=storage is None)
-        if job.kept is not None: shutil.rmtree(job.kept, ignore_errors=True)
+        if workers > 1: _side_by_side(found, job, workers, progress, on_trial)
+        else: _work_alone(found, job, progress, storage is None, on_trial)
         result = SearchResult(found if folder is not None or storage else _in_memory(found))
+        if job.kept is not None and len(result.trials) >= trials: shutil.rmtree(job.kept, ignore_errors=True)
         if folder is not None: write_result(result, folder, job.place if storage else None)
     return result

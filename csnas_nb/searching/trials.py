@@ -22,10 +22,12 @@ from optuna.exceptions import StorageInternalError
 from optuna.trial import FrozenTrial, TrialState, create_trial
 from tqdm.auto import tqdm
 
-from ..networks.genotype import Genotype, from_json, to_json
+from ..networks.genotype import Genotype, from_json
 from ..networks.size import Size
 from .ledger import Ledger, Outcome, Story, as_seen, beating, is_feasible, is_finished, settle_copy
-from .proposals import SAMPLERS, Limits, SamplerConfig, SearchOptions, make_pruner, make_sampler
+from csnas_nb.searching.proposals import (
+    SAMPLERS, Limits, SamplerConfig, SearchOptions, described, make_pruner, make_sampler,
+)
 from .space import SearchSpace, decode_genotype, encode_genotype, random_params
 from ..support.seeds import derived_seed
 from ..support.storages import StorageAway
@@ -159,18 +161,6 @@ def _value_and_details(answer):
         allowed = "numbers, texts, lists, dictionaries; no NaN"
         raise ValueError(f"the details of an objective must be JSON ({allowed}), got {details!r}: {error}") from error
 
-def described(
-    genotype:Genotype, # canonical
-    origin:str, # who proposed it
-    limits:Limits, # that it should keep
-    cost:Callable[[Genotype], Size]|None=None, # how large a cell is; None: nobody asks
-)->dict[str, Any]: # JSON
-    "What is known of a cell before it is scored."
-    size = cost(genotype) if cost else None
-    counted = {"parameters": size.parameters, "multiply_adds": size.multiply_adds} if size else {}
-    return {"digest": genotype.digest, "genotype": to_json(genotype), "proposed_by": origin, "size": counted,
-            "excess": limits.excess(size) if size else {}}
-
 # %% ../../nbs/04_searching/05_trials.ipynb #28ebe32c
 class _Loop:
     "A worker of a search."
@@ -287,48 +277,30 @@ class _Scoring(_Loop):
         if full or hopeless: raise error
         _log.warning("%s, attempt %d of %d: %s", genotype.name, raised, MAX_ERRORS, text, exc_info=error)
 
-# %% ../../nbs/04_searching/05_trials.ipynb #50c37c9c
-def run_trials(
-    study:optuna.Study, # new or continued
-    space:SearchSpace, # to choose from
-    objective:Objective, # of a canonical genotype and `report`: a value (lower is better), or value and details
-    trials:int, # how many there shall be in all, those of earlier runs included
-    sampler:SamplerConfig=SAMPLERS["quick"], # how cells are proposed
-    seed:int=0, # of the proposals
-    progress:bool=True, # show a bar?
-    *,
-    options:SearchOptions=SearchOptions(), # pruner, limits, Pareto, warm start, order
-    cost:Callable[[Genotype], Size]|None=None, # how large a cell is, for limits and Pareto
-    alone:bool=True, # does nobody else work on the study?
-)->None: # raises RuntimeError where too many cells in a row are over a limit
-    "Propose, check, score, remember, until the study holds so many trials."
-    if cost is None and (options.pareto or options.limits != Limits()): raise ValueError(NO_COST)
-    ledger, pause = Ledger(study, alone), PAUSE
-    loop = _Scoring(ledger, Proposer(space, sampler, seed, options), objective, trials, cost)
-    story = ledger.read()
-    with tqdm(None, "search", trials, initial=len(_over(story)), unit="trial", disable=not progress) as bar:
-        while not loop.is_over(story):
-            _check_not_stuck(story.finished(), options.limits)
-            if loop.turn(story): pause = PAUSE
-            else: time.sleep(pause); pause = min(2 * pause, MAX_PAUSE)
-            story = ledger.read()
-            show_progress(bar, story)
-
 # %% ../../nbs/04_searching/05_trials.ipynb #31bc04e9
 PAUSE, MAX_PAUSE = 0.02, 1.0
 "Seconds between two looks of a worker that waits for others."
 
-def _over(story): return [trial for trial in story.counted if is_finished(trial)]
+OnTrial = Callable[[FrozenTrial], object]
 
-def show_progress(
-    bar:tqdm, # of trials
-    story:Story, # as it is now
-)->None: # how many are over, and the best score
-    "Move a bar."
-    over = _over(story)
-    best = min((t.values[0] for t in over if t.state == TrialState.COMPLETE), default=math.nan)
-    bar.set_postfix(best=best, refresh=False)
-    bar.update(len(over) - bar.n)
+class Watch:
+    "Tells how a search goes: by a bar, and by a call for each trial that is over."
+    def __init__(self, trials: int, story: Story, progress: bool = True, on_trial: OnTrial | None = None):
+        self.told, self.on_trial = {t.number for t in story.counted if is_finished(t)}, on_trial
+        self.bar = tqdm(None, "search", trials, initial=len(self.told), unit="trial", disable=not progress)
+
+    def __call__(self, story: Story) -> None:
+        "Say what is new."
+        over = [trial for trial in story.counted if is_finished(trial)]
+        best = min((t.values[0] for t in over if t.state == TrialState.COMPLETE), default=None)
+        if best is not None: self.bar.set_postfix(best=best, refresh=False)
+        self.bar.update(len(over) - self.bar.n)
+        for trial in (t for t in over if t.number not in self.told):
+            self.told.add(trial.number)
+            if self.on_trial is not None: self.on_trial(copy.deepcopy(trial))
+
+    def __enter__(self) -> "Watch": return self
+    def __exit__(self, *error: object) -> None: self.bar.close()
 
 def _check_not_stuck(done, limits):
     "Raise RuntimeError where the last MAX_INFEASIBLE cells were all over a limit."
@@ -342,3 +314,30 @@ def _check_not_stuck(done, limits):
         f"{MAX_INFEASIBLE} cells in a row are over a limit ({told}): allow more, in another run folder; a warm start "
         "can take the cells of this one"
     )
+
+# %% ../../nbs/04_searching/05_trials.ipynb #50c37c9c
+def run_trials(
+    study:optuna.Study, # new or continued
+    space:SearchSpace, # to choose from
+    objective:Objective, # of a canonical genotype and `report`: a value (lower is better), or value and details
+    trials:int, # how many there shall be in all, those of earlier runs included
+    sampler:SamplerConfig=SAMPLERS["quick"], # how cells are proposed
+    seed:int=0, # of the proposals
+    progress:bool=True, # show a bar?
+    *,
+    options:SearchOptions=SearchOptions(), # pruner, limits, Pareto, warm start, order
+    cost:Callable[[Genotype], Size]|None=None, # how large a cell is, for limits and Pareto
+    alone:bool=True, # does nobody else work on the study?
+    until:float=math.inf, # Unix time after which no further cell is begun
+    on_trial:OnTrial|None=None, # called with each trial that is over, whoever made it
+)->None: # raises RuntimeError where too many cells in a row are over a limit
+    "Propose, check, score, remember, until the study holds so many trials."
+    if cost is None and (options.pareto or options.limits != Limits()): raise ValueError(NO_COST)
+    ledger, pause = Ledger(study, alone), PAUSE
+    loop = _Scoring(ledger, Proposer(space, sampler, seed, options), objective, trials, cost)
+    with Watch(trials, story := ledger.read(), progress, on_trial) as watch:
+        while not loop.is_over(story) and time.time() < until:
+            _check_not_stuck(story.finished(), options.limits)
+            if loop.turn(story): pause = PAUSE
+            else: time.sleep(pause); pause = min(2 * pause, MAX_PAUSE)
+            watch(story := ledger.read())
