@@ -11,18 +11,19 @@ NOTEBOOKS := $(BIN)/python tools/notebooks.py
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
-	@echo "Each target first makes .venv when it is missing or its requirements changed."
+	@echo "Each target first makes .venv (7 GB) when it is missing or its requirements changed."
 	@echo "PYTHON=python3.12 make … chooses the interpreter for a new .venv."
 
 $(INSTALLED): settings.ini setup.py
+	@test -e $@ || $(PYTHON) tools/space.py .venv 7
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	@echo "Installing into .venv; the first time downloads PyTorch and takes minutes."
+	@echo "Installing into .venv; the first time downloads PyTorch, and takes minutes and 7 GB."
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade pip
 	@PYTHONWARNINGS="ignore:Editable installation." \
 	 $(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
 	@touch $@
 
-install: $(INSTALLED) ## make .venv with the package and all that it takes to run and change the notebooks
+install: $(INSTALLED) ## make .venv (7 GB) with the package and all that it takes to run and change the notebooks
 
 search: $(INSTALLED) ## search a cell without labels (DATA=digits), then measure it with labels
 	$(BIN)/csnas search --data $(DATA) --trials 30 --run runs/$(DATA)
@@ -59,8 +60,9 @@ browse: $(INSTALLED) ## click through the site in docs/ with Chromium, at the wi
 	@$(NOTEBOOKS) browse
 
 $(COLAB): | $(INSTALLED)
+	@$(PYTHON) tools/space.py .colab 6
 	$(BIN)/python -m venv --clear .colab
-	@echo "Installing into .colab what Colab has; this takes minutes."
+	@echo "Installing into .colab what Colab has; this takes minutes and 6 GB."
 	@.colab/bin/python -m pip install --quiet --disable-pip-version-check torch torchvision numpy scikit-learn \
 	 matplotlib pandas ipykernel nbconvert
 	@touch $@

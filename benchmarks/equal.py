@@ -2,7 +2,9 @@
 
 For every known cell and 50 random ones, at an even and an odd side: features and all gradients, in double precision, against `plain.py` with the
 same weights, three times: with the ways of `csnas_nb.support.fast` for small maps, for middling and for large ones. In single precision twice, where only
-rounding may differ; the known cells once more at the size of large maps, and in evaluation mode. Last the losses against loops over the samples.
+rounding may differ. That turns a ReLU or a maximum the other way in two or three of a hundred networks (which ones, depends on the machine and its threads),
+and a gradient changes by a thousandth, in plain PyTorch as well. A way that is wrong differs for all weights and images, so such a network is asked again
+with others, at most twice, by the same narrow tolerance. The known cells once more at the size of large maps, and in evaluation mode. Last the losses against loops over the samples.
 """
 from __future__ import annotations
 
@@ -19,6 +21,7 @@ from csnas_nb.networks.operations import WIDE_PRIMITIVES
 from csnas_nb.searching.space import SearchSpace, decode_genotype, random_params
 
 CHANNELS, LAYERS, IMAGES = 4, 5, 3
+SEEDS = {torch.float64: 1, torch.float32: 3}  # weights and images that a network is tried with, at most
 SIDES = ((8, 8), (13, 9))
 
 
@@ -52,7 +55,8 @@ def worst(cells: dict[str, Genotype], kind: torch.dtype, tolerance: float) -> tu
     found = {}
     for name, genotype in cells.items():
         for sides in SIDES:
-            found[name, sides] = difference(genotype, sides, kind)
+            tried = (difference(genotype, sides, kind, seed) for seed in range(SEEDS[kind]))
+            found[name, sides] = next((pair for pair in tried if max(pair) <= tolerance), None) or difference(genotype, sides, kind)
             assert max(found[name, sides]) <= tolerance, f"{name} at {sides} differs by {found[name, sides]} of {tolerance}"
     return max(features for features, _ in found.values()), max(gradients for _, gradients in found.values())
 
@@ -102,8 +106,8 @@ def main() -> None:
     fast.MANY_IMAGES = 1  # so that a few images take the ways of many
     for name, thresholds, kind, tolerance in (
         ("double, ways of small maps", usual, torch.float64, 1e-10), ("double, of middling ones", (0, *usual[1:]), torch.float64, 1e-10),
-        ("double, of large ones", (0, 0, 0), torch.float64, 1e-10), ("single, of small ones", usual, torch.float32, 2e-3),
-        ("single, of large ones", (0, 0, 0), torch.float32, 2e-3),
+        ("double, of large ones", (0, 0, 0), torch.float64, 1e-10), ("single, of small ones", usual, torch.float32, 1e-4),
+        ("single, of large ones", (0, 0, 0), torch.float32, 1e-4),
     ):
         for setting, value in zip(names, thresholds):
             setattr(fast, setting, value)

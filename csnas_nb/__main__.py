@@ -67,10 +67,10 @@ def main(
     try:
         with _ending_well(): code = make_app(arguments[0])(arguments, standalone_mode=False, prog_name="csnas") or 0
     except (typer.Abort, KeyboardInterrupt): code = _INTERRUPTED
-    except SystemExit: code = _TERMINATED
+    except SystemExit as stop: code = stop.code if isinstance(stop.code, int) else 1     # 1: who reads has gone
     except typer.Exit as stop: code = stop.exit_code
-    except (ValueError, OSError) as error: return _complain(error, 2)
-    except RuntimeError as error: return _complain(error, 1)
+    except (ValueError, OverflowError, OSError) as error: return _complain(error, 2)
+    except (RuntimeError, MemoryError) as error: return _complain(_in_our_words(error), 1)
     except Exception as error:
         message = getattr(error, "format_message", None)                 # of an error in the options
         if message is None: raise
@@ -93,6 +93,12 @@ def _ending_well() -> Iterator[None]:
     finally: signal.signal(signal.SIGTERM, before)
 
 # %% ../nbs/09_command/06_command.ipynb #2e9301ae
+def _in_our_words(error):
+    "What Python, PyTorch's allocator or a GPU says where memory is short, so that it tells what to do."
+    told = ("allocate memory", "out of memory")
+    if not isinstance(error, MemoryError) and not any(words in str(error).lower() for words in told): return error
+    return f"the memory is too small for this: use a smaller --batch-size, --channels or --layers ({error})"
+
 def _complain(error, code):
     "One line on standard error."
     text = str(error)

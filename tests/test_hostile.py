@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import importlib
+import inspect
 import io
 import itertools
 import json
@@ -302,7 +304,7 @@ def allowed(hint):
     high = [getattr(bound, "le", getattr(bound, "lt", None)) for bound in bounds if isinstance(bound, (Le, Lt))]
     if get_origin(kind) is Literal: values = st.sampled_from(get_args(kind))
     elif kind is bool: values = st.booleans()
-    elif kind is int: values = st.integers(max(low, default=-2**70), min(high, default=2**70))
+    elif kind is int: values = st.integers(max(low, default=-2**63 + 1), min(high, default=2**63 - 1))
     else:
         values = st.floats(max(low, default=None), min(high, default=None), allow_nan=False, allow_infinity=False,
                            exclude_min=any(isinstance(bound, Gt) for bound in bounds),
@@ -314,6 +316,7 @@ def is_within(hint, value):
     "Whether a number is of a setting's type and within its bounds."
     kind, bounds, _ = bare_type(hint)
     if kind not in (int, float) or kind is int and not isinstance(value, int) or not math.isfinite(value): return False
+    if isinstance(value, int) and abs(value) >= 2**63: return False
     return all(value >= bound.ge if isinstance(bound, Ge) else value > bound.gt if isinstance(bound, Gt) else
                value <= bound.le if isinstance(bound, Le) else value < bound.lt for bound in bounds)
 
@@ -754,16 +757,25 @@ class TestImages(Hostile):
 
 
 @functools.cache
-def options(verb):
-    "The options of a verb that take a value; the folder they would read does not exist."
+def valued(verb):
+    "The options of a verb that take a value, by name."
     parameters = typer.main.get_command(make_app(verb)).commands[verb].params
-    return [p.opts[0] for p in parameters if p.param_type_name == "option" and not getattr(p, "is_flag", False)]
+    return {p.opts[0]: p for p in parameters if p.param_type_name == "option" and not getattr(p, "is_flag", False)}
+
+
+def options(verb): return list(valued(verb))
 
 
 NOWHERE = {"search": ("--data", "nosuch"), "check": ("--data", "nosuch"), "evaluate": ("DARTS_V2", "--data", "nosuch"),
            "rescore": ("nosuch",), "pretrain": ("nosuch",), "show": ("nosuch",), "log": ("nosuch",),
            "compare": ("nosuch",), "export": ("nosuch", "x.onnx"), "worker": ("nosuch://x",), "proxy": ("nosuch://x",)}
+REAL = {"search": ("digits",), "check": ("digits",), "evaluate": ("DARTS_V2", "--data", "digits"),
+        "rescore": ("nosuch",), "pretrain": ("DARTS_V2", "--data", "digits", "--output", "x.safetensors"),
+        "show": ("DARTS_V2",), "log": (".",), "compare": ("DARTS_V2",), "export": (".", "x.onnx"),
+        "worker": ("sqlite:///x.db",), "proxy": ("sqlite:///x.db",)}  # with which a verb would begin
 OPTIONS = [(verb, name) for verb in NOWHERE for name in options(verb)]
+RANGED = [(verb, name, p.metavar, p.help) for verb in NOWHERE for name, p in valued(verb).items()
+          if p.metavar in ("INT", "FLOAT")]
 NUMBERS = st.sampled_from(["-1", "0", "nan", "inf", "-inf", str(2**70), "1e400", "1" + "0" * 309, "9" * 5000,
                            "0x10", "1_000", "٣", "²", " 1", "+1"])
 ARGUMENTS = st.one_of(NUMBERS, TEXTS, st.integers(-10**300, 10**300).map(str), st.floats().map(str),
@@ -796,12 +808,53 @@ class TestCommand(Hostile):
         self.assertRegex(told.getvalue(), r"\Acsnas: error: [^\n]+\n\Z")
         self.assertNotIn("Traceback", told.getvalue())
         self.assertEqual((code, said.getvalue()), (2, ""))
+        return told.getvalue()
 
     @cases(250, option=st.sampled_from(OPTIONS), value=ARGUMENTS)
     def test_options(self, option, value):
         verb, name = option
         assume(harmless(value))
         self.complains(verb, *NOWHERE[verb], name, value)
+
+    def test_ranges(self):
+        "Every number has two ends, which its help shows; beyond them it is refused by its name, with all else right."
+        self.assertGreater(len(RANGED), 90)
+        for verb, name, metavar, text in RANGED:
+            with self.subTest(verb=verb, option=name):
+                self.assertRegex(text, r"\((at least|above) .* and (at most|below) .*\)\.$")
+                for value in (10**26, -10**26, "nan", "x", ""):
+                    told = self.complains(verb, *REAL[verb], name, str(value))
+                    self.assertIn(f"'{name}'", told)
+                    self.assertIn("must be a whole number" if metavar == "INT" else "must be a finite number", told)
+        for verb, (module, _) in VERBS.items():                          # and no number is read without a range
+            function = getattr(importlib.import_module(module), f"{verb}_verb")
+            for parameter in inspect.signature(function).parameters.values():
+                kind, made = bare_type(get_args(parameter.annotation)[0])[0], parameter.annotation.__metadata__[0]
+                if kind in (int, float): self.assertIsNotNone(made.parser, (verb, parameter.name))
+
+    def test_large(self):
+        "What is within its range and yet needs more memory than there is."
+        with mock.patch("csnas_nb.command.targets.memory_of", lambda device: 16 * 10**9):
+            for verb, *given in (
+                    ("search", "--channels", "10000", "--layers", "100"), ("search", "--channels", "10000"),
+                    ("check", "--channels", "9999", "--layers", "9"), ("pretrain", "--layers", "1000", "--channels", "900"),
+                    ("evaluate", "--channels", "10000"), ("evaluate", "--batch-size", "1000000", "--size", "512"),
+                    ("search", "--preset", "paper", "--channels", "3000")):
+                self.assertRegex(self.complains(verb, *REAL[verb], *given), "takes at least [0-9,.]+ GB")
+
+    def test_paths(self):
+        "An empty text is no path: Python takes it for the current folder."
+        empty = 0
+        for verb in NOWHERE:
+            for name, parameter in valued(verb).items():
+                if parameter.metavar not in ("PATH", "TEXT"): continue
+                empty += 1
+                for value in ("", "  "): self.assertIn("must not be empty", self.complains(verb, *REAL[verb], name, value))
+        self.assertGreater(empty, 20)
+        for verb in set(VERBS) - {"worker", "proxy"}:                    # these ask for an address
+            more = ("x.onnx",) if verb == "export" else ()
+            self.assertIn("must not be empty", self.complains(verb, "", *more))
+        self.assertIn("given twice", self.complains("search", "digits", "--data", "cifar10"))
 
     @cases(60, verb=st.sampled_from(list(VERBS)), target=ARGUMENTS | edited(to_text(KNOWN_CELLS["DARTS_V2"]), PIECES))
     def test_targets(self, verb, target):

@@ -3,22 +3,30 @@ from __future__ import annotations
 
 import contextlib
 import io
+import os
 import shutil
+import signal
+import subprocess
 import sys
 import tempfile
+import time
 import unittest
 from pathlib import Path
 from types import SimpleNamespace
 from unittest import mock
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tools"))
+ROOT = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(ROOT / "tools"), str(ROOT / "benchmarks")]
 
+import equal
 import execution
 import notebooks
 import pages
 import project
 import rooms
+import space
 import street
+import torch
 from execnb.nbio import dict2nb, mk_cell, read_nb, write_nb
 
 NAME = street.order()[0]
@@ -67,6 +75,17 @@ class TestForm(unittest.TestCase):
         self.assertEqual(len(execution.form_faults(notebook("# Title", picture, "**Bold**"), street.FRONT)), 1)
         self.assertEqual(len(execution.form_faults(notebook("# Title", picture), street.FRONT)), 1)
 
+    def test_shell(self):
+        good = mk_cell('import sys\n!"{sys.executable}" -m csnas_nb search \\\n  --trials 6\nassert _exit_code == 0')
+        other = mk_cell('a = (b\n    != c)\nsubprocess.run([sys.executable, "-m", "csnas_nb"])')
+        self.assertEqual(execution.shell_faults(notebook("!csnas in prose", good, other)), [])
+        for source in ("!csnas show DARTS_V2\nassert _exit_code == 0", '!"{sys.executable}" -m csnas_nb show DARTS_V2',
+                       'subprocess.run(["csnas", "show"])', 'subprocess.run([\n    "csnas",\n "show"])',
+                       '["--no-python", "csnas"]', "    !ls\n    assert _exit_code == 0"):
+            self.assertEqual(len(execution.shell_faults(notebook("# Title", mk_cell(source)))), 1, source)
+        for path in project.notebooks():
+            self.assertEqual(execution.shell_faults(read_nb(path)), [], path)
+
     def test_stored(self):
         path = project.ROOT / "nbs" / NAME
         read = read_nb(path)
@@ -103,6 +122,95 @@ class TestExecution(Temporary):
             self.execute("import sys\nprint('help', file=sys.stderr)")
         with self.assertRaisesRegex(project.Failure, "Cell #1"):
             self.execute("#| slow\nraise ValueError", options=("--slow",))
+
+
+    def test_shell_line(self):
+        "A line for the shell that fails ends the notebook, in the form that is asked for."
+        line = '!"{sys.executable}" -c "import sys; sys.exit(CODE)"\nassert _exit_code == 0'
+        self.execute("import sys", line.replace("CODE", "0"))
+        with self.assertRaisesRegex(project.Failure, "(?s)Cell #2.*AssertionError"):
+            self.execute("import sys", line.replace("CODE", "3"))
+
+    def test_fonts(self):
+        "matplotlib has its list of fonts before the first cell runs; how long that takes is nobody's fault."
+        with mock.patch.dict(os.environ, MPLCONFIGDIR=str(self.folder / "none")):
+            self.execute("import sys\nassert 'matplotlib.font_manager' in sys.modules")
+        self.assertTrue(list((self.folder / "none").glob("fontlist*.json")))
+
+
+class TestStop(Temporary):
+    "Ctrl-C ends the gate: what runs is interrupted, nothing more begins."
+    JOBS = """
+import signal, sys
+sys.path.insert(0, TOOLS)
+import execution, project
+for number in (signal.SIGINT, signal.SIGTERM): signal.signal(number, project.stop)
+def job(path, *options):
+    project.call([sys.executable, "-c", WORK, path.stem])
+execution.execute_apart = job
+execution.execute_all({project.ROOT / f"{k}.ipynb": [] for k in range(9)})
+"""
+    WORK = "import pathlib, sys, time; pathlib.Path(sys.argv[1]).touch(); DEAF\ntime.sleep(60)"
+
+    def stopped(self, number, work):
+        code = self.JOBS.replace("TOOLS", repr(str(project.ROOT / "tools"))).replace("WORK", repr(work))
+        code = code.replace("import execution, project", "import execution, project, os\n"
+                            f"os.chdir({str(self.folder)!r}); project.call.__kwdefaults__ = None\n"
+                            f"project.call.__defaults__ = (project.Path({str(self.folder)!r}),)")
+        running = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                                   text=True, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
+        last = time.monotonic() + 60
+        while len(list(self.folder.iterdir())) < project.WORKERS and time.monotonic() < last: time.sleep(0.1)
+        running.send_signal(number)
+        began = time.monotonic()
+        said = running.communicate(timeout=60)[0]
+        return running.returncode, said, sorted(path.name for path in self.folder.iterdir()), time.monotonic() - began
+
+    def test_interrupted(self):
+        code, said, begun, seconds = self.stopped(signal.SIGINT, self.WORK.replace("DEAF", ""))
+        self.assertEqual((code, begun), (130, ["7", "8"]), said)
+        self.assertNotIn("FAIL", said)
+        self.assertLess(seconds, project.PATIENCE)
+
+    def test_deaf(self):
+        "A job that does not listen is killed."
+        deaf = "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)"
+        code, said, begun, _ = self.stopped(signal.SIGTERM, self.WORK.replace("DEAF", deaf))
+        self.assertEqual((code, begun), (143, ["7", "8"]), said)
+
+
+class TestSpace(Temporary):
+    def test_space(self):
+        self.assertEqual(space.lacking(str(self.folder / "no" / "venv"), 0), [])
+        with mock.patch.object(shutil, "disk_usage", lambda place: SimpleNamespace(free=4e9)):
+            self.assertEqual(space.lacking(str(self.folder / "venv"), 0.5), [])
+            line, = space.lacking(str(self.folder / "venv"), 7)
+        self.assertRegex(line, r"venv takes about 7 GB, .* has 4\.0 GB free, 10 GB are needed there$")
+
+    def test_make(self):
+        "`make` asks before it makes an environment, with a Python that has no packages."
+        done = subprocess.run([sys.executable, "-S", "-I", project.ROOT / "tools" / "space.py", self.folder / "venv",
+                               "1000000"], capture_output=True, text=True)
+        self.assertEqual((done.returncode, done.stdout, done.stderr.count("\n")), (1, "", 1), done.stderr)
+        make = (project.ROOT / "Makefile").read_text()
+        self.assertLess(make.index("tools/space.py .venv"), make.index("-m venv .venv"))
+        self.assertLess(make.index("tools/space.py .colab"), make.index("-m venv --clear .colab"))
+
+
+class TestEqual(unittest.TestCase):
+    "A ReLU that rounding turns is no fault; a way that is wrong differs for all weights."
+
+    def worst(self, kind, wrong):
+        found = lambda genotype, sides, kind, seed=0: (1e-6, 3e-3 if seed in wrong else 1e-6)
+        with mock.patch.object(equal, "difference", found):
+            return equal.worst({"cell": None}, kind, 1e-4)
+
+    def test_single(self):
+        self.assertEqual(self.worst(torch.float32, {0}), (1e-6, 1e-6))
+        with self.assertRaisesRegex(AssertionError, "cell at .* differs by"):
+            self.worst(torch.float32, {0, 1, 2})
+        with self.assertRaisesRegex(AssertionError, "differs by"):
+            self.worst(torch.float64, {0})
 
 
 class TestProject(Temporary):

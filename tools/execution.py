@@ -7,6 +7,7 @@ install cell brings, and a copy of this tree answers the tag in that cell.
 """
 from __future__ import annotations
 
+import logging
 import os
 import posixpath
 import re
@@ -27,6 +28,8 @@ from nbdev.process import extract_directives
 ROW = re.compile(r"^(\| \[[^\]]+]\(([^)]+\.ipynb)\) \|.*?\|.*?\|)[^|]*\|$", re.MULTILINE)
 OPENING = "**What you will have at the end:**"
 TITLE = re.compile(r"# \S[^\n]*(\n+> \S[^\n]*)?\s*")
+SHELL = re.compile(r"^[ \t]*!(?!=)(?:.*\\\n)*.*", re.MULTILINE)  # a line for the shell, with those that continue it
+OUR_PYTHON, HELD = '!"{sys.executable}" -m ', "assert _exit_code == 0"
 LIMIT = 240  # seconds a cell may take on Colab
 FIGURES = "%config InlineBackend.print_figure_kwargs = {'bbox_inches': 'tight', 'metadata': {'Software': None}}"
 
@@ -81,9 +84,25 @@ def stamp() -> None:
         project.replace(path, clean_text(stamp_notebook(read_nb(path), path)))
 
 
+def shell_faults(notebook) -> list[str]:
+    "Lines for the shell that need a PATH, or that may fail while the notebook goes on (IPython only notes the code)."
+    found = []
+    for cell in notebook.cells:
+        if cell.cell_type != "code" or is_stamp(cell):
+            continue
+        for line in SHELL.finditer(cell.source):
+            if not line[0].lstrip().startswith(OUR_PYTHON):
+                found.append(f"cell #{cell.idx_ + 1}: a line for the shell begins with {OUR_PYTHON}")
+            if not cell.source[line.end():].lstrip().startswith(HELD):
+                found.append(f"cell #{cell.idx_ + 1}: below a line for the shell stands {HELD}")
+        if re.search(r"""(\[\s*|--no-python["', ]+)["']csnas["']""", cell.source):
+            found.append(f'cell #{cell.idx_ + 1}: starts csnas by its name: [sys.executable, "-m", "csnas_nb", …]')
+    return found
+
+
 def form_faults(notebook, name: str) -> list[str]:
     "What a notebook lacks of what every notebook has; the front page, but for captions, goes its own way."
-    found = []
+    found = shell_faults(notebook)
     for cell, below in zip(notebook.cells, [*notebook.cells[1:], notebook.cells[0]]):
         kinds = [kind for output in cell.get("outputs", []) for kind in output.get("data", {})]
         captioned = below.cell_type == "markdown" and re.match(r"\*[^*]", below.source)
@@ -143,8 +162,18 @@ def noise(cell) -> str:
     return "".join(line for stream in streams if stream.name == "stderr" for line in stream.text)
 
 
+def build_font_cache() -> None:
+    "Let matplotlib list the fonts now: where that takes more than five seconds, the first figure would say so."
+    quiet = logging.getLogger("matplotlib")
+    before = quiet.level
+    quiet.setLevel(logging.ERROR)
+    import matplotlib.font_manager  # noqa: F401
+    quiet.setLevel(before)
+
+
 def execute(notebook: project.Notebook, write: bool = False, slow: bool = False, cuda: bool = False) -> None:
     "Run one notebook in this process, flagged cells as well if asked; store its outputs if asked and all went well."
+    build_font_cache()
     read, shell = read_nb(notebook), CaptureShell(notebook, mpl_format="png")
     flags = set(project.settings().tst_flags.split()) - ({"slow"} if slow else set()) - ({"cuda"} if cuda else set())
     shell.run(FIGURES)
@@ -175,7 +204,7 @@ def execute_apart(path: Path, *options: str) -> None:
 
 def execute_all(known: dict[Path, list[str]], *options: str) -> bool:
     "Execute notebooks, some at a time; print a line for each, with what is `known` of it, and the counts."
-    import matplotlib.font_manager  # noqa: F401  builds its cache now, else the first figure reports it on stderr
+    build_font_cache()
 
     def job(path: Path) -> bool:
         return project.held(os.path.relpath(path, project.ROOT), lambda: execute_apart(path, *options), known[path])

@@ -5,6 +5,7 @@ nbdev_test runs cells; nothing else says whether package, README.md, site and nu
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -80,8 +81,13 @@ def test() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         copy = project.copy_tree(Path(temporary).resolve() / "copy")
         command, seen = [sys.executable, "tools/notebooks.py", "check"], os.environ | {"PYTHONPATH": str(copy)}
-        done = subprocess.run(command, cwd=copy, env=seen, stdin=subprocess.DEVNULL)
-    sys.exit(done.returncode)
+        with subprocess.Popen(command, cwd=copy, env=seen, stdin=subprocess.DEVNULL) as running:
+            try:
+                running.wait()
+            except SystemExit:  # stopped: so is the copy's process, which stops its own
+                running.send_signal(signal.SIGINT)
+                raise
+    sys.exit(running.returncode)
 
 
 def main() -> None:
@@ -91,6 +97,9 @@ def main() -> None:
     for command in (execution.stamp, project.export, pages.readme, pages.docs, browser.browse, execution.run,
                     execution.execute, execution.colab, check, test):
         app.command()(command)
+    if sys.argv[1:2] != ["execute"]:  # a notebook may ask for Ctrl-C as Python has it
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, project.stop)
     try:
         app()
     except Failure as failure:

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -22,6 +24,9 @@ from nbdev.doclinks import nbglob
 
 ROOT = Path(__file__).resolve().parents[1]
 WORKERS = 2
+PATIENCE = 5  # seconds that a process has for its end
+RUNNING: set[subprocess.Popen] = set()
+STOPPED = threading.Event()
 Notebook = Annotated[Path, typer.Argument(resolve_path=True)]
 Notebooks = Annotated[list[Path], typer.Argument(resolve_path=True, help="all of them if left out")]
 EXPORT = "from nbdev.doclinks import nbdev_export; nbdev_export.__wrapped__()"
@@ -33,13 +38,38 @@ class Failure(Exception):
 
 def call(command: list[str | Path], folder: Path = ROOT, **variables: str) -> str:
     "Run a command in `folder`; return what it prints, or raise a `Failure` that says it."
-    done = subprocess.run(
+    if STOPPED.is_set():
+        raise SystemExit  # which `held` does not catch: no job after this one either
+    with subprocess.Popen(
         command, cwd=folder, env=os.environ | variables, stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace",
-    )
-    if done.returncode:
-        raise Failure(done.stdout.strip() or f"{' '.join(map(str, command[-3:]))} ended with code {done.returncode}")
-    return done.stdout
+    ) as running:
+        RUNNING.add(running)
+        if STOPPED.is_set():  # meanwhile
+            running.kill()
+        try:
+            said = running.communicate()[0]
+        finally:
+            RUNNING.discard(running)
+    if STOPPED.is_set():
+        raise SystemExit
+    if running.returncode:
+        raise Failure(said.strip() or f"{' '.join(map(str, command[-3:]))} ended with code {running.returncode}")
+    return said
+
+
+def stop(number: int, _frame: object = None) -> None:
+    "Stop at a signal: interrupt what runs, kill what does not end, begin nothing more, and leave with the shell's code."
+    signal.signal(number, signal.SIG_IGN)
+    STOPPED.set()
+    left, last = list(RUNNING), time.monotonic() + PATIENCE
+    for running in left:
+        running.send_signal(signal.SIGINT)
+    while any(running.poll() is None for running in left) and time.monotonic() < last:
+        time.sleep(0.05)
+    for running in left:
+        running.kill()  # does nothing where it has ended
+    raise SystemExit(128 + number)
 
 
 def held(name: str, job: Callable[[], object], known: Iterable[str] = ()) -> bool:

@@ -14,14 +14,14 @@ from typing import Annotated, NamedTuple, Optional
 
 import matplotlib.pyplot as plt
 import pandas as pd
-import typer
+from annotated_types import Gt, Lt
 from matplotlib.figure import Figure
 
 from csnas_nb.command.options import (
-    IMAGES, OUTPUT, TRAINING, Device, Json, Limit, OptionGroup, Pick, Plugin, Quiet, Root, Side, Skip, Target,
-    check_used, emit, load_plugin, option, pick_device, takes, with_settings,
+    IMAGES, MOST, OUTPUT, TRAINING, Device, Json, Limit, OptionGroup, Pick, Plugin, Quiet, Root, Side, Skip, Target,
+    argument, check_used, emit, load_plugin, option, pick_device, takes, whole, with_settings,
 )
-from .targets import run_at, search_summary, target_cell
+from .targets import check_memory, run_at, search_summary, target_cell
 from ..evaluating.checkpoints import LOG, plot_log, read_log
 from ..evaluating.recipes import RECIPES, Recipe
 from csnas_nb.evaluating.reports import (
@@ -51,32 +51,33 @@ def evaluate_verb(
     against: Annotated[Optional[list[str]], option(
         "Another cell for the table, or median-random; may be repeated.")] = None,
     pick: Pick = "best", plugin: Plugin = None,
-    data: Annotated[Optional[str], option("Labelled images; by default those of the run.", IMAGES)] = None,
+    data: Annotated[Optional[str], option("Labelled images; by default those of the run.", IMAGES, allowed=str)] = None,
     size: Side = None, limit: Limit = None, root: Root = None, skip_broken: Skip = False,
     valid: Annotated[Optional[float], option(
         "Share of the training images kept for choosing the best weights; by default 0.2; of no effect where the "
-        "folder has train, val and test.", IMAGES)] = None,
+        "folder has train, val and test.", IMAGES, allowed=Annotated[float, Gt(0), Lt(1)])] = None,
     on_disk: Annotated[bool, option(
         "Leave the files where they are and decode them while training: for data too large for memory.",
         IMAGES, "--on-disk")] = False,
     recipe: Annotated[str, option(
         f"Training recipe: {', '.join(RECIPES)}; the options below change single settings.", TRAINING)] = "quick",
-    seeds: Annotated[int, option("Training runs a cell, for the spread.", TRAINING)] = 3,
+    seeds: Annotated[int, option("Training runs a cell, for the spread.", TRAINING, allowed=whole(1, 1_000))] = 3,
     top_k: Annotated[Optional[int], option(
-        "Of the top-k error; by default 5, fewer where there are fewer than ten classes.", TRAINING)] = None,
+        "Of the top-k error; by default 5, fewer where there are fewer than ten classes.", TRAINING,
+        allowed=whole(1, 10**6))] = None,
     precision: Annotated[str, option("no (single), bf16, or on a GPU fp16.", TRAINING)] = "no",
-    workers: Annotated[Optional[int], option("Processes that decode files, with --on-disk.", TRAINING)] = None,
+    workers: Annotated[Optional[int], option("Processes that decode files, with --on-disk.", TRAINING,
+                                             allowed=whole(0, 1_000))] = None,
     processes: Annotated[Optional[int], option(
-        "Trainings side by side; by default as many as a search has workers.", TRAINING)] = None,
+        "Trainings side by side; by default as many as a search has workers.", TRAINING,
+        allowed=whole(1, 1_000))] = None,
     output: Annotated[Optional[Path], option(
         "Folder for networks, logs and evaluation.json; by default the run folder, for a cell runs/ and its name.",
-        OUTPUT)] = None,
+        OUTPUT, allowed=Path)] = None,
     device: Device = "auto", quiet: Quiet = False, as_json: Json = False,
     *, changes: dict,
 ) -> None:
     "Train cells with labels and report their test error, size and time."
-    if seeds < 1: raise ValueError(f"--seeds must be at least 1, got {seeds}")
-    if processes is not None and processes < 1: raise ValueError(f"--processes must be at least 1, got {processes}")
     check_used({"workers": workers, "processes": processes},
                {"workers": (on_disk, "--on-disk"),
                 "processes": (not is_launched(), "a start without accelerate launch")})
@@ -87,6 +88,8 @@ def evaluate_verb(
     given = {"size": size, "limit": limit, "root": root and str(root), "on_error": "skip" if skip_broken else None}
     cells, quiet = wanted_cells(run, genotype, against or [], pick), quiet or not is_main_process()
     device, folder = pick_device(device), output or (run.folder if run else Path("runs") / genotype.name)
+    sides = None if (side := size or chosen.side) is None else (side, side)
+    for _, cell in cells: check_memory(cell, chosen, sides, device, chosen.stem)
     evaluation = evaluate_for(run, cells, chosen, folder=folder, data=data, given=given, valid=valid, on_disk=on_disk,
                               device=device, progress=not quiet, seeds=range(seeds), precision=precision, top_k=top_k,
                               workers=workers or 0,
@@ -112,15 +115,15 @@ def wanted_cells(
 # %% ../../nbs/09_command/04_evaluate_verbs.ipynb #752220ae
 def show_verb(
     target: Target,
-    top: Annotated[int, option("Trials of a run to list, best first.")] = 10,
+    top: Annotated[int, option("Trials of a run to list, best first.", allowed=whole(0, 10**6))] = 10,
     pick: Pick = "best", plugin: Plugin = None,
-    picture: Annotated[Optional[Path], option("Draw the cell into this PNG file.")] = None,
-    channels: Annotated[int, option("Channels, for the count of parameters.")] = 36,
-    layers: Annotated[int, option("Cells, for the count of parameters.")] = 20,
+    picture: Annotated[Optional[Path], option("Draw the cell into this PNG file.", allowed=Path)] = None,
+    channels: Annotated[int, option("Channels, for the count of parameters.",
+                                    allowed=whole(1, MOST["channels"]))] = 36,
+    layers: Annotated[int, option("Cells, for the count of parameters.", allowed=whole(1, MOST["layers"]))] = 20,
     as_json: Json = False,
 ) -> None:
     "Show a run or a cell: genotype, size, best trials, picture."
-    if top < 0: raise ValueError(f"--top must be at least 0, got {top}")
     load_plugin(plugin)
     run, genotype = target_cell(target, pick)
     size = network_size(genotype, channels, layers, classes=10)
@@ -140,8 +143,8 @@ def show_verb(
 
 # %% ../../nbs/09_command/04_evaluate_verbs.ipynb #7149c10f
 def log_verb(
-    folder: Annotated[Path, typer.Argument(help="A run folder, or the folder of a training run.")],
-    picture: Annotated[Optional[Path], option("Draw the curves into this PNG file.")] = None,
+    folder: Annotated[Path, argument("A run folder, or the folder of a training run.", Path, "FOLDER")],
+    picture: Annotated[Optional[Path], option("Draw the curves into this PNG file.", allowed=Path)] = None,
     as_json: Json = False,
 ) -> None:
     "Show how training goes: the last epoch of every run below a folder."
@@ -192,9 +195,9 @@ def _of_one_question(found):
 
 # %% ../../nbs/09_command/04_evaluate_verbs.ipynb #f8bb5ae5
 def compare_verb(
-    targets: Annotated[list[str], typer.Argument(help=
-        "Run folders that `csnas evaluate` worked on, and cells: known names, files, or text.")],
-    output: Annotated[Optional[Path], option("Folder for comparison.png and cells.png.", OUTPUT)] = None,
+    targets: Annotated[list[str], argument(
+        "Run folders that `csnas evaluate` worked on, and cells: known names, files, or text.", str, "TARGETS...")],
+    output: Annotated[Optional[Path], option("Folder for comparison.png and cells.png.", OUTPUT, allowed=Path)] = None,
     as_json: Json = False,
 ) -> None:
     "Set trained cells side by side: errors, intervals, classes, cost."
@@ -233,9 +236,10 @@ def draw_cells(
 
 # %% ../../nbs/09_command/04_evaluate_verbs.ipynb #5b4e9cf9
 def export_verb(
-    target: Annotated[Path, typer.Argument(help=
-        "A run folder that `csnas evaluate` worked on, the folder of a training run, or network.safetensors.")],
-    file: Annotated[Path, typer.Argument(help="To write: .onnx for ONNX, .pt2 for a PyTorch program.")],
+    target: Annotated[Path, argument(
+        "A run folder that `csnas evaluate` worked on, the folder of a training run, or network.safetensors.", Path,
+        "TARGET")],
+    file: Annotated[Path, argument("To write: .onnx for ONNX, .pt2 for a PyTorch program.", Path, "FILE")],
     plugin: Plugin = None, as_json: Json = False,
 ) -> None:
     "Write a trained network into a file for other programs."

@@ -18,8 +18,9 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Optional, Protocol, TypeVar, get_args, get_origin
 
 import typer
+from annotated_types import Ge, Le, Lt
 
-from ..support.checks import bare_type, in_words, setting_comments, setting_types
+from ..support.checks import bare_type, in_words, is_allowed, setting_comments, setting_types
 
 # %% ../../nbs/09_command/01_options.ipynb #4c8ba5d0
 IMAGES, SCORE, PROPOSALS = "Images", "How a cell is scored", "How cells are proposed"
@@ -27,26 +28,83 @@ RULES, OWN, TRAINING, OUTPUT = "Giving up, limits, two goals", "Your own code", 
 SHARING = "Many workers"
 DATA = "digits, fashion_mnist, cifar10, cifar100, or a folder of images at any depth."
 
-def option(text: str, panel: str | None = None, *names: str) -> Any:
-    "An option with its help, in a group."
-    return typer.Option(*names, help=text, rich_help_panel=panel)
+def whole(least: int, most: int) -> Any:
+    "What a whole number may be."
+    return Annotated[int, Ge(least), Le(most)]
 
-Side = Annotated[Optional[int], option("Side in pixels to resize to; by default a data set's own, or 32.", IMAGES)]
-Limit = Annotated[Optional[int], option("Use at most this many images, chosen by the seed.", IMAGES)]
-Root = Annotated[Optional[Path], option("Folder to look in first for a data set that comes by name.", IMAGES)]
+def option(text: str, panel: str | None = None, *names: str, allowed: Any = None) -> Any:
+    "An option with its help, in a group; `allowed`: the range of a number, or Path or str, which may not be empty."
+    return typer.Option(*names, help=_with_range(text, allowed), rich_help_panel=panel, **_reading(allowed))
+
+def argument(text: str, allowed: Any = None, name: str | None = None, **more: Any) -> Any:
+    "The same for what stands without an option's name."
+    return typer.Argument(help=_with_range(text, allowed), **(_reading(allowed) | {"metavar": name}), **more)
+
+# %% ../../nbs/09_command/01_options.ipynb #4ef36487
+_METAVARS = {int: "INT", float: "FLOAT", Path: "PATH", str: "TEXT"}
+
+def _reading(allowed):
+    "How an option reads its text: typer's way where nothing is said."
+    return {} if allowed is None else {"parser": _reader(allowed), "metavar": _METAVARS[bare_type(allowed)[0]]}
+
+def _reader(allowed):
+    "A parser that refuses what is not allowed, and says what is."
+    kind = bare_type(allowed)[0]
+    def read(text):
+        if kind in (Path, str):
+            if not str(text).strip(): raise typer.BadParameter(f"must not be empty, got {str(text)!r}")
+            return kind(text)
+        try: value = kind(text)
+        except ValueError: value = None
+        if value is not None and is_allowed(value, allowed): return value
+        raise typer.BadParameter(f"must be {in_words(allowed)}, got {str(text)[:60]}")
+    return read
+
+def _with_range(text, allowed):
+    "A help text that ends with the range of its number."
+    ranges = "" if allowed in (None, Path, str) else in_words(allowed).partition(", ")[2]
+    return f"{text.removesuffix('.')} ({ranges})." if ranges else text
+
+# %% ../../nbs/09_command/01_options.ipynb #a0129b70
+SEED = whole(0, 2**32 - 1)
+Images = Annotated[Optional[str], argument("The images, in place of --data.", str, "IMAGES", show_default=False)]
+Data = Annotated[Optional[str], option(f"{DATA} By default digits.", IMAGES, allowed=str)]
+Side = Annotated[Optional[int], option("Side in pixels to resize to; by default a data set's own, or 32.", IMAGES,
+                                       allowed=whole(1, 4_096))]
+Limit = Annotated[Optional[int], option("Use at most this many images, chosen by the seed.", IMAGES,
+                                        allowed=whole(1, 10**9))]
+Root = Annotated[Optional[Path], option("Folder to look in first for a data set that comes by name.", IMAGES,
+                                        allowed=Path)]
 Skip = Annotated[bool, option("Leave out files that do not decode, and count them.", IMAGES, "--skip-broken")]
 Device = Annotated[str, option("cpu, cuda, cuda:1, mps, or auto: a GPU if there is one.", OUTPUT)]
 Json = Annotated[bool, option("Print one JSON object instead of text.", OUTPUT, "--json")]
-Plugin = Annotated[Optional[Path], option("Python file to run first, with operations or an objective; trusted.", OWN)]
+Plugin = Annotated[Optional[Path], option("Python file to run first, with operations or an objective; trusted.", OWN,
+                                          allowed=Path)]
 Pick = Annotated[str, option("Which cell of a run: best, knee (of the front), or a place on the front, from 0.")]
 Quiet = Annotated[bool, option("No progress bar.", OUTPUT, "--quiet", "-q")]
 Workers = Annotated[Optional[int], option(
-    "Processes side by side; by default one for each thread that PyTorch would use, or each GPU, at most four.", SHARING)]
+    "Processes side by side; by default one for each thread that PyTorch would use, or each GPU, at most four.",
+    SHARING, allowed=whole(1, 1_000))]
 Storage = Annotated[Optional[str], typer.Option(
     help="Shared storage, so that other machines can join: postgresql://…, grpc://…, sqlite:///… or journal:////…",
-    rich_help_panel=SHARING, envvar="CSNAS_STORAGE", show_envvar=True)]
-Study = Annotated[Optional[str], option("Name of the study there; by default that of the run folder.", SHARING)]
-Target = Annotated[str, typer.Argument(help="A run folder, or a cell: a known name, a file, or DARTS' text form.")]
+    rich_help_panel=SHARING, envvar="CSNAS_STORAGE", show_envvar=True, **_reading(str))]
+Study = Annotated[Optional[str], option("Name of the study there; by default that of the run folder.", SHARING,
+                                        allowed=str)]
+Target = Annotated[str, argument("A run folder, or a cell: a known name, a file, or DARTS' text form.", str, "TARGET")]
+
+# %% ../../nbs/09_command/01_options.ipynb #82b46e21
+MOST = {"channels": 10_000, "layers": 1_000, "passes": 10**10, "epochs": 10**6, "batch_size": 10**6, "views": 1_000,
+        "width": 8_192, "negatives": 10**7, "startup": 10**6, "candidates": 10_000, "population": 10_000,
+        "warmup": 10**6, "parameters": 10**12, "multiply_adds": 10**15, "delay": 10_000, "decay_every": 10**6,
+        "side": 4_096, "learning_rate": 1_000, "temperature": 10**6, "warm_up": 10**6, "weight_decay": 1_000,
+        "clip": 10**9, "auxiliary": 1_000}
+"The largest value of a setting in the shell, where its own type has no upper end."
+
+def _range_of(settings, setting):
+    "Type and range of a setting as the command has it."
+    kind, bounds, _ = bare_type(setting_types(settings)[setting])
+    if setting in MOST and not any(isinstance(bound, (Le, Lt)) for bound in bounds): bounds += (Le(MOST[setting]),)
+    return Annotated[(kind, *bounds)] if bounds else kind
 
 # %% ../../nbs/09_command/01_options.ipynb #66f90a35
 @dataclass(frozen=True)
@@ -74,13 +132,14 @@ class OptionGroup:
 # %% ../../nbs/09_command/01_options.ipynb #412bbd8a
 def _parameter(group, setting, name, default):
     "A parameter that is None where the option is not given."
-    hint, comment = setting_types(group.settings)[setting], setting_comments(group.settings).get(setting, "")
-    kind, bounds, _ = bare_type(hint)
+    comment, allowed = setting_comments(group.settings).get(setting, ""), _range_of(group.settings, setting)
+    kind = bare_type(allowed)[0]
     words = "|".join(map(str, get_args(kind))) if get_origin(kind) is Literal else None
-    ranges = in_words(Annotated[(None, *bounds)]).partition(", ")[2] if bounds else ""
-    text = _sentence(comment + (f" ({ranges})" if ranges else ""))
-    shown = "" if default is MISSING or default is None else f"{group.preset}: {default}"
-    made = typer.Option(help=text, rich_help_panel=group.panel, metavar=words, show_default=shown or False)
+    ranged = allowed if kind in (int, float) else None
+    text = _sentence(_with_range(comment, ranged).removesuffix("."))
+    said = "" if default is MISSING or default is None else f"{group.preset}: {default}"
+    made = typer.Option(help=text, rich_help_panel=group.panel, show_default=said or False,
+                        **(_reading(ranged) or {"metavar": words}))
     annotation = Annotated[Optional[str if words else kind], made]
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
 

@@ -8,19 +8,20 @@ __all__ = []
 # %% ../../nbs/09_command/03_search_verbs.ipynb #88586538
 import logging
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Optional, cast
 
-import typer
-
 from csnas_nb.command.options import (
-    DATA, IMAGES, OUTPUT, OWN, PROPOSALS, RULES, SCORE, SHARING, Device, Json, Limit, OptionGroup, Pick, Plugin,
-    Quiet, Root, Side, Skip, Storage, Study, Target, Workers, check_used, emit, load_plugin, option, pick_device,
-    takes, with_settings,
+    IMAGES, OUTPUT, OWN, PROPOSALS, RULES, SCORE, SEED, SHARING, Data, Device, Images, Json, Limit, OptionGroup, Pick,
+    Plugin, Quiet, Root, Side, Skip, Storage, Study, Target, Workers, argument, check_used, emit, load_plugin, option,
+    pick_device, takes, whole, with_settings,
 )
-from .targets import given_cells, loaded, said_workers, search_json, search_summary, states, target_cell
+from csnas_nb.command.targets import (
+    begun_with, check_memory, given_cells, loaded, one_place, own_objective, said_workers, search_json,
+    search_summary, smallest_cell, states, target_cell,
+)
 from ..networks.genotype import Genotype
 from ..runs.run import known_repeatability, open_run, write_check
 from ..scoring.config import PRESETS, RANKINGS, ScoreConfig
@@ -81,21 +82,32 @@ def chosen_space(
     return replace(space, primitives=tuple(name.strip() for name in primitives.split(",") if name.strip()))
 
 # %% ../../nbs/09_command/03_search_verbs.ipynb #82b7e5cd
+_FIRST = {"tpe": ("TPE", "startup"), "nsga2": ("NSGA-II", "population")}
+
 def chosen_proposals(
     sampler:str, # name of a preset
     proposing:Mapping[str, Any], # settings of the sampler that were given
     trials:int, # asked for
+    begun:Mapping[str, Any]|None=None, # settings of the sampler of the search that goes on; None: a new one
 )->SamplerConfig: # raises ValueError where a setting or the sampler would do nothing
     "How cells are proposed."
     config = with_settings(SAMPLERS, sampler, proposing)
     tpe = (config.kind == "tpe", "TPE: --sampler quick, paper or univariate")
     check_used(proposing, {name: tpe for name in SAMPLER_OPTIONS.options if name != "population"})
     check_used(proposing, {"population": (config.kind == "nsga2", "--sampler evolution")})
-    if config.random_trials is not None and trials <= config.random_trials:
-        name, setting = ("TPE", "--startup") if config.kind == "tpe" else ("NSGA-II", "--population")
-        raise ValueError(f"--trials {trials} leaves {name} no proposal, its first {config.random_trials} trials are "
-                         f"random: ask for more trials, for a smaller {setting}, or for --sampler random")
-    return config
+    if config.kind not in _FIRST: return config
+    name, setting = _FIRST[config.kind]
+    if setting not in proposing: return _with_start(config, setting, trials, begun or {})
+    if trials > proposing[setting]: return config
+    raise ValueError(f"--trials {trials} leaves {name} no proposal, its first {proposing[setting]} trials are random: "
+                     f"ask for more trials, for a smaller --{setting}, or for --sampler random")
+
+def _with_start(config, setting, trials, begun):
+    "As the search was begun; or half of the trials at random, where the preset's number leaves nothing to propose."
+    if begun.get("kind") == config.kind and isinstance(begun.get(setting), int):
+        return replace(config, **{setting: begun[setting]})
+    if trials > getattr(config, setting): return config
+    return replace(config, **{setting: max(trials // 2, 2 if setting == "population" else 1)})
 
 # %% ../../nbs/09_command/03_search_verbs.ipynb #5dd5c948
 def chosen_rules(
@@ -113,24 +125,14 @@ def chosen_rules(
                {f"count_{name}": (limited, "a limit, or --pareto") for name in ("channels", "layers")})
     return SearchOptions(with_settings(PRUNERS, pruner, pruning), Limits(**limits), pareto, tuple(warm_start))
 
-# %% ../../nbs/09_command/03_search_verbs.ipynb #dcc99d72
-def own_objective(
-    name:str|None, # a function of the plugin, or a zero-cost number
-    plugin:Path|None, # Python file, run once in any case: it may register operations
-)->Callable[..., Any]|None: # the function, where one is named; raises ValueError for a name that is neither
-    "What the plugin gives to minimise in place of the score."
-    if name is None or name in ZERO_COST: return load_plugin(plugin)
-    if plugin is None:
-        raise ValueError(f"--objective {name} is no zero-cost number ({', '.join(ZERO_COST)}): "
-                         "a function of your own needs a --plugin file")
-    return load_plugin(plugin, name)
-
 # %% ../../nbs/09_command/03_search_verbs.ipynb #0dd42871
 @takes(SCORE_OPTIONS, SAMPLER_OPTIONS, PRUNER_OPTIONS, LIMIT_OPTIONS, ORDER_OPTIONS)
 def search_verb(
-    data: Annotated[str, option(DATA, IMAGES)] = "digits",
-    run: Annotated[Path, option("Run folder; the same command continues what it holds.", OUTPUT)] = Path("runs/search"),
-    trials: Annotated[int, option("Cells to score in all, earlier ones in the folder included.")] = 40,
+    images: Images = None, data: Data = None,
+    run: Annotated[Path, option("Run folder; the same command continues what it holds.", OUTPUT,
+                                allowed=Path)] = Path("runs/search"),
+    trials: Annotated[int, option("Cells to score in all, earlier ones in the folder included.",
+                                  allowed=whole(1, 10**6))] = 40,
     size: Side = None, limit: Limit = None, root: Root = None, skip_broken: Skip = False,
     split: Annotated[str, option(
         "Which images: train, test or all. The training split leaves the test images unseen.", IMAGES)] = "train",
@@ -138,7 +140,7 @@ def search_verb(
     sampler: Annotated[str, option(
         "quick, paper or univariate (all TPE), evolution (NSGA-II), or random; the options below change single "
         "settings.", PROPOSALS)] = "quick",
-    nodes: Annotated[int, option("Intermediate nodes of a cell, 1 to 7.", PROPOSALS)] = 4,
+    nodes: Annotated[int, option("Intermediate nodes of a cell.", PROPOSALS, allowed=whole(1, 7))] = 4,
     primitives: Annotated[Optional[str], option(
         "Operations to choose from, separated by commas; by default the eight of DARTS.", PROPOSALS)] = None,
     encoding: Annotated[str, option(
@@ -148,7 +150,8 @@ def search_verb(
         "Score this cell first: a name, a file, or a run folder for its best ones; may be repeated.",
         PROPOSALS)] = None,
     warm_top: Annotated[Optional[int], option(
-        "How many cells of each run folder of a warm start; 5 where not given.", PROPOSALS)] = None,
+        "How many cells of each run folder of a warm start; 5 where not given.", PROPOSALS,
+        allowed=whole(1, 10**6))] = None,
     pruner: Annotated[str, option("Give cells up after an epoch: none or median.", RULES)] = "none",
     pareto: Annotated[bool, option("Minimise multiply-adds as well as the score.", RULES, "--pareto")] = False,
     plugin: Plugin = None,
@@ -156,23 +159,28 @@ def search_verb(
         "To minimise in place of the score: a function of the plugin, which takes a genotype and report(epoch, "
         "value); or minus a zero-cost number: parameters, multiply_adds, synflow or naswot.", OWN)] = None,
     workers: Workers = None, storage: Storage = None, study: Study = None,
-    seed: Annotated[int, option("Same seed, same machine: same cell.", OUTPUT)] = 0,
+    seed: Annotated[int, option("Same seed, same machine: same cell.", OUTPUT, allowed=SEED)] = 0,
     device: Device = "auto", quiet: Quiet = False, as_json: Json = False,
     *, score: dict, proposing: dict, pruning: dict, limits: dict, ordering: dict,
 ) -> None:
     "Find a cell for images without reading a label."
     own = own_objective(objective, plugin)                               # first: it may register operations
-    config, proposals = chosen_score(preset, score), chosen_proposals(sampler, proposing, trials)
+    config, proposals = chosen_score(preset, score), chosen_proposals(sampler, proposing, trials, begun_with(run))
     rules = replace(chosen_rules(pruner, pruning, limits, pareto, given_cells(warm_start or [], warm_top)), **ordering)
     check_used({"study": study}, {"study": (bool(storage), "a --storage")})
     space = chosen_space(nodes, primitives, encoding)
-    images = loaded(data, split, seed, quiet, as_json, size=size, limit=limit, root=root, skip_broken=skip_broken)
-    if objective in ZERO_COST: own = zero_cost_objective(objective, images, config.channels, config.layers, seed)
-    usable, known = (True, "") if own else known_repeatability(config, images, run)
+    place = pick_device(device)
+    if objective is None or objective in ZERO_COST: check_memory(smallest_cell(nodes), config, None, place)
+    found = loaded(one_place(images, data), split, seed, quiet, as_json, size=size, limit=limit, root=root,
+                   skip_broken=skip_broken)
+    if objective in ZERO_COST: own = zero_cost_objective(objective, found, config.channels, config.layers, seed)
+    elif objective is None: check_memory(smallest_cell(nodes), config, found.sides, place)
+    usable, known = (True, "") if own else known_repeatability(config, found, run)
     if not usable: _log.warning(known)                                   # before hours are spent
-    place, count = pick_device(device), said_workers(workers, pick_device(device), as_json)
-    result = search(images, trials, config=config, sampler=proposals, space=space, options=rules, objective=own, folder=run,
-                    storage=storage, study=study or run.name, seed=seed, device=place, workers=count, progress=not quiet)
+    count = said_workers(workers, place, as_json)
+    result = search(found, trials, config=config, sampler=proposals, space=space, options=rules, objective=own,
+                    folder=run, storage=storage, study=study or run.name, seed=seed, device=place, workers=count,
+                    progress=not quiet)
     if proposals.random_trials is not None and not result.proposals:
         _log.warning("the sampler never got to propose from what it had learned: of %d trials %d failed and %d were "
                      "given up", len(result.trials), states(result, "FAIL"), states(result, "PRUNED"))
@@ -182,24 +190,24 @@ def search_verb(
 # %% ../../nbs/09_command/03_search_verbs.ipynb #3653619c
 @takes(SCORE_OPTIONS)
 def check_verb(
-    data: Annotated[str, option(DATA, IMAGES)] = "digits",
+    images: Images = None, data: Data = None,
     run: Annotated[Optional[Path], option(
-        "Run folder to keep check.json in, which csnas search looks into.", OUTPUT)] = None,
+        "Run folder to keep check.json in, which csnas search looks into.", OUTPUT, allowed=Path)] = None,
     size: Side = None, limit: Limit = None, root: Root = None, skip_broken: Skip = False,
     split: Annotated[str, option("Which images: train, test or all.", IMAGES)] = "train",
     preset: Annotated[Optional[list[str]], option(
         f"{', '.join(PRESETS)}; may be repeated: checked in order until two seeds of one order the cells clearly alike"
         f" (0.7 or more). By default quick, then contrastive.", SCORE)] = None,
     cells: Annotated[int, option(
-        "Random cells to score, at least 6. A check trains cells times seeds small networks for each preset, about as"
-        " long as a search of as many trials.", SCORE)] = 10,
-    seeds: Annotated[int, option("Scores of each cell, at least 2.", SCORE)] = 2,
-    nodes: Annotated[int, option("Intermediate nodes of a cell, 1 to 7.", PROPOSALS)] = 4,
+        "Random cells to score. A check trains cells times seeds small networks for each preset, about as long as a"
+        " search of as many trials.", SCORE, allowed=whole(6, 10_000))] = 10,
+    seeds: Annotated[int, option("Scores of each cell.", SCORE, allowed=whole(2, 1_000))] = 2,
+    nodes: Annotated[int, option("Intermediate nodes of a cell.", PROPOSALS, allowed=whole(1, 7))] = 4,
     primitives: Annotated[Optional[str], option(
         "Operations to choose from, separated by commas; by default the eight of DARTS.", PROPOSALS)] = None,
     plugin: Plugin = None,
     seed: Annotated[int, option(
-        "Of the choice that --limit makes; the cells checked are always the same.", IMAGES)] = 0,
+        "Of the choice that --limit makes; the cells checked are always the same.", IMAGES, allowed=SEED)] = 0,
     device: Device = "auto", quiet: Quiet = False, as_json: Json = False,
     *, score: dict,
 ) -> None:
@@ -207,10 +215,14 @@ def check_verb(
     load_plugin(plugin)
     names = preset or (("quick",) if "pretext" in score else ("quick", "contrastive"))
     presets, space = {name: chosen_score(name, score) for name in names}, chosen_space(nodes, primitives)
-    images = loaded(data, split, seed, quiet, as_json, size=size, limit=limit, root=root, skip_broken=skip_broken)
-    name, why, checks = advise(images, presets, cells=cells, seeds=seeds, space=space, device=pick_device(device),
+    place = pick_device(device)
+    for config in presets.values(): check_memory(smallest_cell(nodes), config, None, place)
+    chosen = loaded(one_place(images, data), split, seed, quiet, as_json, size=size, limit=limit, root=root,
+                    skip_broken=skip_broken)
+    for config in presets.values(): check_memory(smallest_cell(nodes), config, chosen.sides, place)
+    name, why, checks = advise(chosen, presets, cells=cells, seeds=seeds, space=space, device=place,
                                progress=not quiet)
-    found = {"fingerprint": images.fingerprint, "advice": name, "why": why,
+    found = {"fingerprint": chosen.fingerprint, "advice": name, "why": why,
              "checks": {key: check_to_dict(check) for key, check in checks.items()}}
     if run: write_check(run, found)
     options = "".join(f" --{key.replace('_', '-')} {value}" for key, value in score.items())
@@ -223,9 +235,9 @@ def check_verb(
 
 # %% ../../nbs/09_command/03_search_verbs.ipynb #577bd20a
 def rescore_verb(
-    run: Annotated[Path, typer.Argument(help="A run folder.")],
-    top: Annotated[int, option("Cells to score again, best first, at least 2.")] = 5,
-    seeds: Annotated[int, option("New seeds, at least 1: those after the search's own.")] = 3,
+    run: Annotated[Path, argument("A run folder.", Path, "RUN")],
+    top: Annotated[int, option("Cells to score again, best first.", allowed=whole(2, 10**6))] = 5,
+    seeds: Annotated[int, option("New seeds, those after the search's own.", allowed=whole(1, 1_000))] = 3,
     plugin: Plugin = None, device: Device = "auto", quiet: Quiet = False, as_json: Json = False,
 ) -> None:
     "Score the best cells of a run again with new seeds."
@@ -248,13 +260,13 @@ PRETRAIN_OPTIONS = OptionGroup("score", ScoreConfig, SCORE, only=("passes", "epo
 def pretrain_verb(
     target: Target,
     output: Annotated[Optional[Path], option(
-        "File to write; by default pretrained.safetensors in the run folder.", OUTPUT)] = None,
+        "File to write; by default pretrained.safetensors in the run folder.", OUTPUT, allowed=Path)] = None,
     pick: Pick = "best", plugin: Plugin = None,
-    data: Annotated[Optional[str], option("Images; by default those of the run.", IMAGES)] = None,
+    data: Annotated[Optional[str], option("Images; by default those of the run.", IMAGES, allowed=str)] = None,
     size: Side = None, limit: Limit = None, root: Root = None, skip_broken: Skip = False,
     preset: Annotated[Optional[str], option(
         f"Settings where the target is a cell: {', '.join(PRESETS)}; by default quick.", SCORE)] = None,
-    seed: Annotated[int, option("Of weights, order and what the task shows.", OUTPUT)] = 0,
+    seed: Annotated[int, option("Of weights, order and what the task shows.", OUTPUT, allowed=SEED)] = 0,
     device: Device = "auto", quiet: Quiet = False, as_json: Json = False,
     *, score: dict,
 ) -> None:
@@ -268,12 +280,14 @@ def pretrain_verb(
     given = {"size": size, "limit": limit, "root": root, "skip_broken": skip_broken or None}
     check_used(given, {name: (data is not None, "--data; a run folder has its own images") for name in given})
     config = replace(run.config, **score) if run else chosen_score(preset or "quick", score)
-    given["skip_broken"] = skip_broken
+    given["skip_broken"], place = skip_broken, pick_device(device)
+    check_memory(genotype, config, None, place)
     if data is not None: images = loaded(data, "train", seed, quiet, True, **given)
     else: assert run is not None; images = run.images                    # one of the two is there, see above
+    check_memory(genotype, config, images.sides, place)
     unfinished = path.with_name(f"{path.name}.unfinished")               # made before hours are spent
     with only_one(unfinished if is_main_process() else None, "training"):
-        trained = pretrain(genotype, images, config, seed=seed, device=pick_device(device), folder=unfinished)
+        trained = pretrain(genotype, images, config, seed=seed, device=place, folder=unfinished)
         if not is_main_process(): return
         if trained.score.finite: save_pretrained(trained, path)
     shutil.rmtree(unfinished, ignore_errors=True)

@@ -8,16 +8,22 @@ __all__ = []
 # %% ../../nbs/09_command/02_targets.ipynb #fd841cea
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal, cast
 
-from .options import check_used
+import torch
+
+from .options import check_used, load_plugin
 from ..images.image_set import ImageSet
 from ..images.sources import load_images
 from ..networks.genotype import Genotype, as_genotype, is_written, to_json, to_text
+from ..networks.network import STEMS, cell_plan, smallest_side
+from ..networks.size import network_size
 from ..runs.run import RunFolder, open_run
+from ..scoring.zero_cost import ZERO_COST
 from ..searching.results import SearchResult, best_cells, pick, trial_genotype
+from ..searching.run_folder import read_settings
 from ..support.workers import fastest_workers
 
 # %% ../../nbs/09_command/02_targets.ipynb #5bb89f57
@@ -42,13 +48,88 @@ def said_workers(
     asked:int|None, # how many processes; None: as many as are fastest
     device:str, # where they work
     as_json:bool, # say nothing
-)->int: # at least 1; ValueError for fewer
+)->int: # at least 1
     "How many workers there are; said where nobody asked for them."
-    if asked is not None and asked < 1: raise ValueError(f"--workers must be at least 1, got {asked}")
     count = asked or fastest_workers(device)
     if asked is None and count > 1 and not as_json:
         print(f"{count} workers side by side; a search of seconds is done sooner with --workers 1")
     return count
+
+# %% ../../nbs/09_command/02_targets.ipynb #682c114e
+def one_place(
+    images:str|None, # as the argument
+    data:str|None, # as the option --data
+)->str: # name or folder; raises ValueError where two different ones are given
+    "Where the images of a search or a check are."
+    if images and data and images != data: raise ValueError(f"images are given twice: {images}, and --data {data}")
+    return images or data or "digits"
+
+# %% ../../nbs/09_command/02_targets.ipynb #015fc54c
+def least_memory(
+    genotype:Genotype, # cell of the network
+    config:Any, # channels, layers and batch_size, of a recipe or a score
+    sides:tuple[int, int], # of the images
+    stem:str="cifar", # before the first cell
+)->int: # bytes
+    "What training a network takes at the least: weights, gradients, momentum, and the maps between cells."
+    maps, (height, width) = 0, (side // 2 ** STEMS[stem] for side in sides)
+    for step in cell_plan(genotype, config.channels, config.layers, stem):
+        height, width = -(-height // step["stride"]), -(-width // step["stride"])
+        maps += step["channels"] * (2 + len(step["graph"].outputs)) * height * width
+    half = 2 if getattr(config, "precision", "") == "bf16" else 1
+    weights = network_size(genotype, config.channels, config.layers, side=sides, stem=stem).parameters
+    return 4 * (3 * weights + config.batch_size * maps // half)
+
+def memory_of(
+    device:str, # 'cpu', or a GPU of this machine
+)->int: # bytes; a thousand terabytes where nobody knows
+    "How much memory there is in all."
+    if torch.device(device).type == "cuda": return torch.cuda.get_device_properties(device).total_memory
+    try: return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError): return 10**15          # Windows
+
+# %% ../../nbs/09_command/02_targets.ipynb #237dc6f9
+def check_memory(
+    genotype:Genotype, # cell of the network
+    config:Any, # channels, layers and batch_size, of a recipe or a score
+    sides:tuple[int, int]|None, # of the images; None: not known yet, the smallest that the network takes
+    device:str, # where to train
+    stem:str="cifar", # before the first cell
+)->None: # raises ValueError with the estimate
+    "Refuses a network that cannot be trained here."
+    smallest = smallest_side(config.layers, stem)
+    needed = least_memory(genotype, config, sides or (smallest, smallest), stem)
+    if needed <= (there := memory_of(device)): return
+    raise ValueError(f"a network of {config.channels:,} channels and {config.layers:,} cells takes at least "
+                     f"{needed / 1e9:,.1f} GB with a batch of {config.batch_size:,}, and {device} has "
+                     f"{there / 1e9:,.1f} GB: ask for fewer channels or cells, or for a smaller batch")
+
+def smallest_cell(
+    nodes:int, # of a search space
+)->Genotype: # has the fewest weights of all its cells
+    "A cell that only joins: what every network of a search has at the least."
+    cell = (("none", 0),) * (2 * nodes), tuple(range(2, nodes + 2))
+    return Genotype(*cell, *cell)
+
+# %% ../../nbs/09_command/02_targets.ipynb #6e3598de
+def own_objective(
+    name:str|None, # a function of the plugin, or a zero-cost number
+    plugin:Path|None, # Python file, run once in any case: it may register operations
+)->Callable[..., Any]|None: # the function, where one is named; raises ValueError for a name that is neither
+    "What the plugin gives to minimise in place of the score."
+    if name is None or name in ZERO_COST: return load_plugin(plugin)
+    if plugin is None:
+        raise ValueError(f"--objective {name} is no zero-cost number ({', '.join(ZERO_COST)}): "
+                         "a function of your own needs a --plugin file")
+    return load_plugin(plugin, name)
+
+def begun_with(
+    run:Path, # run folder
+)->dict[str, Any]|None: # None where no search was begun there
+    "The settings of the sampler of a search that goes on."
+    try: sampler = read_settings(run).get("sampler")
+    except FileNotFoundError: return None
+    return sampler if isinstance(sampler, dict) else None
 
 # %% ../../nbs/09_command/02_targets.ipynb #47736474
 def run_at(

@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Annotated, Optional
 
 import typer
+from annotated_types import Ge, Le
 
 from csnas_nb.command.options import (
-    IMAGES, OUTPUT, OWN, SHARING, Device, Json, Plugin, Quiet, Root, Workers, emit, option, pick_device,
+    IMAGES, OUTPUT, OWN, SHARING, Device, Json, Plugin, Quiet, Root, Workers, emit, option, pick_device, whole,
 )
-from .search_verbs import own_objective
-from .targets import said_workers, search_json, search_summary
+from .targets import own_objective, said_workers, search_json, search_summary
 from ..searching.joining import find_study, join
 from ..support.storages import masked, open_storage, quiet_optuna, serve_storage
 
@@ -26,13 +26,14 @@ Address = Annotated[Optional[str], typer.Argument(
 
 def worker_verb(
     storage: Address = None,
-    study: Annotated[str, option("Name of the study to join.")] = "search",
+    study: Annotated[str, option("Name of the study to join.", allowed=str)] = "search",
     data: Annotated[Optional[str], option("Where the images lie here; by default as on the first "
-                                          "machine.", IMAGES)] = None,
+                                          "machine.", IMAGES, allowed=str)] = None,
     root: Root = None, plugin: Plugin = None,
     objective: Annotated[Optional[str], option("The study's objective, where it is a function of a "
                                                "plugin.", OWN)] = None,
-    wait: Annotated[float, option("Seconds to wait for the storage and the study.", SHARING)] = 0.0,
+    wait: Annotated[float, option("Seconds to wait for the storage and the study.", SHARING,
+                                  allowed=Annotated[float, Ge(0), Le(10**8)])] = 0.0,
     workers: Workers = None, device: Device = "auto", quiet: Quiet = False, as_json: Json = False,
 ) -> None:
     "Work on a search that another machine has begun."
@@ -52,14 +53,13 @@ def _named(storage):
 # %% ../../nbs/09_command/05_worker_verbs.ipynb #ddba4d93
 def proxy_verb(
     storage: Address = None,
-    port: Annotated[int, option("Port to listen on, 1 to 65535.", OUTPUT)] = 13000,
-    host: Annotated[str, option("Address to listen on; 0.0.0.0 for other machines.", OUTPUT)] = "localhost",
-    threads: Annotated[int, option("Calls that are answered side by side, at least 1.", OUTPUT)] = 16,
+    port: Annotated[int, option("Port to listen on.", OUTPUT, allowed=whole(1, 65_535))] = 13000,
+    host: Annotated[str, option("Address to listen on; 0.0.0.0 for other machines.", OUTPUT,
+                                allowed=str)] = "localhost",
+    threads: Annotated[int, option("Calls that are answered side by side.", OUTPUT, allowed=whole(1, 1_000))] = 16,
 ) -> None:
     "Put Optuna's gRPC proxy in front of a database, for many workers."
     address = _named(storage)
-    if not 1 <= port <= 65535: raise ValueError(f"--port must be 1 to 65535, got {port}")
-    if threads < 1: raise ValueError(f"--threads must be at least 1, got {threads}")
     inner = open_storage(address, connections=threads)
     print(f"proxy for {masked(address)} at grpc://{host}:{port}; Ctrl-C ends it", flush=True)
     serve_storage(inner, host, port, threads)

@@ -47,10 +47,12 @@ def in_words(
     kind, bounds, none = bare_type(hint)
     if get_origin(kind) is Literal: words = "one of " + ", ".join(map(str, get_args(kind)))
     else: words = _KINDS.get(kind, "of its type")
-    ranges = " and ".join(f"{_WORDS[type(bound)][1]} {getattr(bound, _WORDS[type(bound)][0])}" for bound in bounds)
+    ends = [(_WORDS[type(bound)][1], getattr(bound, _WORDS[type(bound)][0])) for bound in bounds]
+    ranges = " and ".join(f"{word} {end:,}" if isinstance(end, int) else f"{word} {end}" for word, end in ends)
     return words + (f", {ranges}" if ranges else "") + (", or None" if none else "")
 
 # %% ../../nbs/12_support/04_checks.ipynb #782e722f
+_MOST_WHOLE = 2**63 - 1 # what PyTorch and numpy can count to
 _HOLDS = {Ge: lambda value, bound: value >= bound.ge, Gt: lambda value, bound: value > bound.gt,
           Le: lambda value, bound: value <= bound.le, Lt: lambda value, bound: value < bound.lt}
 
@@ -65,6 +67,7 @@ def is_allowed(
     if kind is bool: return isinstance(value, bool)
     if kind in (int, float):
         if isinstance(value, bool) or not isinstance(value, Integral if kind is int else Real): return False
+        if isinstance(value, Integral) and abs(int(value)) > _MOST_WHOLE: return False
         try: finite = math.isfinite(value)
         except OverflowError: return False                               # a whole number beyond every float
         if not finite: return False
