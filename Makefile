@@ -2,7 +2,7 @@ PYTHON ?= python3
 DATA ?= digits
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
-.PHONY: help install search test bench run cuda export lab docs browse colab clean
+.PHONY: help install search test bench run cuda export lab docs browse colab floors clean
 
 BIN := .venv/bin
 INSTALLED := .venv/.installed
@@ -69,6 +69,9 @@ $(COLAB): | $(INSTALLED)
 
 colab: $(INSTALLED) $(COLAB) ## run every notebook alone with only what Colab has, about half an hour (makes .colab, 6 GB)
 	@$(NOTEBOOKS) colab
+
+floors: $(INSTALLED) ## try the package with the oldest versions that settings.ini allows (300 MB, some minutes)
+	@$(BIN)/python tools/floors.py
 
 clean: ## remove build products, staged pages and caches (not .venv, .colab, runs)
 	rm -rf build dist *.egg-info _proc nbs/nbdev.yml .ruff_cache .pytest_cache .mypy_cache

@@ -1,4 +1,5 @@
 """Package metadata, read from settings.ini; pyproject.toml names the build backend only."""
+import re
 from configparser import ConfigParser
 from pathlib import Path
 
@@ -15,15 +16,25 @@ settings = config['DEFAULT']
 package = settings['lib_path']
 site = settings['doc_host']+settings['doc_baseurl']
 first_python = int(settings['min_python'].split('.')[1])
+LINK = re.compile(r'\]\((?![a-z]+:|#)([^)\s]+)\)') # of Markdown, to a file of the repository
+PICTURES = ('.png', '.svg', '.jpg', '.gif')
+
+
+def absolute(link):
+    "A link that holds away from the repository, too: on the package index README is a page by itself."
+    kind = 'raw' if link[1].endswith(PICTURES) else 'blob'
+    return f"]({settings['git_url']}/{kind}/{settings['branch']}/{link[1]})"
+
 
 setup(
     name=settings['lib_name'],
     version=settings['version'],
     description=settings['description'],
-    long_description=(ROOT/'README.md').read_text(encoding='utf-8'),
+    long_description=LINK.sub(absolute, (ROOT/'README.md').read_text(encoding='utf-8')),
     long_description_content_type='text/markdown',
     author=settings['author'],
-    license=LICENSES[settings['license']],
+    license_expression=LICENSES[settings['license']],
+    license_files=['LICENSE'],
     url=settings['git_url'],
     project_urls={
         'Documentation': site,
@@ -41,6 +52,7 @@ setup(
         'Typing :: Typed',
     ],
     python_requires=f">={settings['min_python']}",
+    package_dir={'': '.'}, # so that an editable install is a path: a finder would lose against a clone named like the package
     packages=find_namespace_packages(include=[package, f'{package}.*'], exclude=['*.__pycache__']), # the folders of the banks hold data only
     package_data={package: ['py.typed', 'bench/banks/*/*']},
     install_requires=settings['requirements'].split(),

@@ -61,6 +61,7 @@ def main(
 )->int: # exit code: 0, 1 for a failure, 2 for bad input, 130 when interrupted, 143 when told to end
     "The `csnas` command."
     logging.basicConfig(format="csnas: %(levelname)s: %(message)s", level=logging.WARNING, force=True)
+    logging.getLogger("matplotlib.font_manager").setLevel(logging.ERROR) # which says so where its first use is slow
     arguments = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
     if os.environ.get("WORLD_SIZE", "1") != "1" and arguments[0] in VERBS.keys() - {"evaluate", "pretrain"}:
         return _complain(f"{arguments[0]} runs in one process: start it without accelerate launch", 2)

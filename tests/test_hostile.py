@@ -21,6 +21,8 @@ import re
 import shutil
 import sqlite3
 import struct
+import subprocess
+import sys
 import tempfile
 import time
 import unittest
@@ -896,6 +898,15 @@ class TestCommand(Hostile):
         with mock.patch.dict(os.environ, WORLD_SIZE="x"): self.complains("show", "DARTS_V2")
         self.assertFalse((self.folder / "run" / "study.db").exists())
 
+
+    def test_fonts(self):
+        "What matplotlib says where it takes long to list the fonts, once on each machine, is not passed on."
+        slow = ("import sys, threading, time; real = threading.Timer; threading.Timer = lambda seconds, say: real(0, say);"
+                "from csnas_nb.__main__ import main; code = main(['show', 'DARTS_V2']); sys.exit(code)")
+        done = subprocess.run([sys.executable, "-c", slow], capture_output=True, text=True,
+                              env=os.environ | {"MPLCONFIGDIR": str(self.folder / "fonts")})
+        self.assertEqual((done.returncode, done.stderr), (0, ""))
+        self.assertTrue(list((self.folder / "fonts").glob("fontlist*")))
 
     def test_logs(self):
         "Files that are no log of a training."

@@ -4,6 +4,7 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import runpy
 import shutil
 import signal
 import subprocess
@@ -20,6 +21,7 @@ sys.path[:0] = [str(ROOT / "tools"), str(ROOT / "benchmarks")]
 
 import equal
 import execution
+import floors
 import notebooks
 import pages
 import project
@@ -131,12 +133,6 @@ class TestExecution(Temporary):
         with self.assertRaisesRegex(project.Failure, "(?s)Cell #2.*AssertionError"):
             self.execute("import sys", line.replace("CODE", "3"))
 
-    def test_fonts(self):
-        "matplotlib has its list of fonts before the first cell runs; how long that takes is nobody's fault."
-        with mock.patch.dict(os.environ, MPLCONFIGDIR=str(self.folder / "none")):
-            self.execute("import sys\nassert 'matplotlib.font_manager' in sys.modules")
-        self.assertTrue(list((self.folder / "none").glob("fontlist*.json")))
-
 
 class TestStop(Temporary):
     "Ctrl-C ends the gate: what runs is interrupted, nothing more begins."
@@ -177,6 +173,27 @@ execution.execute_all({project.ROOT / f"{k}.ipynb": [] for k in range(9)})
         deaf = "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)"
         code, said, begun, _ = self.stopped(signal.SIGTERM, self.WORK.replace("DEAF", deaf))
         self.assertEqual((code, begun), (143, ["7", "8"]), said)
+
+
+class TestFloors(unittest.TestCase):
+    def test_pins(self):
+        self.assertEqual(floors.pins("torch>=2.4 optuna>=5,<6 psycopg[binary]>=3.1"),
+                         ["optuna==5", "psycopg[binary]==3.1"])
+        with self.assertRaisesRegex(project.Failure, "numpy in settings.ini states no lowest version"):
+            floors.pins("typer>=0.16 numpy")
+        self.assertIn("numpy==1.24", floors.pins(project.settings().requirements))
+
+
+class TestSetup(unittest.TestCase):
+    def test_links(self):
+        "README on the package index: links to files lead to the repository, the others stay."
+        with mock.patch("setuptools.setup") as told:
+            runpy.run_path(str(project.ROOT / "setup.py"))
+        text, git = told.call_args.kwargs["long_description"], project.settings().git_url
+        self.assertIn(f"]({git}/raw/main/README_files/", text)
+        self.assertIn(f"]({git}/blob/main/nbs/glossary.md#tpe)", text)
+        self.assertIn("](#what-is-known-and-what-is-not)", text)
+        self.assertEqual(told.call_args.kwargs["license_expression"], "Apache-2.0")
 
 
 class TestSpace(Temporary):

@@ -7,7 +7,6 @@ install cell brings, and a copy of this tree answers the tag in that cell.
 """
 from __future__ import annotations
 
-import logging
 import os
 import posixpath
 import re
@@ -162,18 +161,8 @@ def noise(cell) -> str:
     return "".join(line for stream in streams if stream.name == "stderr" for line in stream.text)
 
 
-def build_font_cache() -> None:
-    "Let matplotlib list the fonts now: where that takes more than five seconds, the first figure would say so."
-    quiet = logging.getLogger("matplotlib")
-    before = quiet.level
-    quiet.setLevel(logging.ERROR)
-    import matplotlib.font_manager  # noqa: F401
-    quiet.setLevel(before)
-
-
 def execute(notebook: project.Notebook, write: bool = False, slow: bool = False, cuda: bool = False) -> None:
     "Run one notebook in this process, flagged cells as well if asked; store its outputs if asked and all went well."
-    build_font_cache()
     read, shell = read_nb(notebook), CaptureShell(notebook, mpl_format="png")
     flags = set(project.settings().tst_flags.split()) - ({"slow"} if slow else set()) - ({"cuda"} if cuda else set())
     shell.run(FIGURES)
@@ -204,7 +193,7 @@ def execute_apart(path: Path, *options: str) -> None:
 
 def execute_all(known: dict[Path, list[str]], *options: str) -> bool:
     "Execute notebooks, some at a time; print a line for each, with what is `known` of it, and the counts."
-    build_font_cache()
+    import matplotlib.font_manager  # noqa: F401  builds its cache now, else the first figure reports it on stderr
 
     def job(path: Path) -> bool:
         return project.held(os.path.relpath(path, project.ROOT), lambda: execute_apart(path, *options), known[path])
@@ -227,13 +216,18 @@ def packages_of(environment: Path) -> Path:
     return Path(sysconfig.get_path("purelib", "posix_prefix", {"base": str(environment)}))
 
 
+def borrow(folder: Path, other: Path, pip: bool = False) -> None:
+    "Make an environment with nothing of its own, in which the packages of the other are seen behind its own."
+    venv.create(folder, symlinks=True, with_pip=pip)
+    (packages_of(folder) / "borrowed.pth").write_text(f"{packages_of(other)}\n", encoding="utf-8")
+
+
 def place(folder: Path, repository: Path) -> dict[str, str]:
     "Make a notebook's own environment in the folder; return what its process sees: that, and the repository as ours."
-    venv.create(folder / "own", symlinks=True)
+    borrow(folder / "own", project.ROOT / ".colab")
     packages = packages_of(folder / "own")
     (packages / "google").mkdir()
     (packages / "google" / "colab.py").touch()
-    (packages / "borrowed.pth").write_text(f"{packages_of(project.ROOT / '.colab')}\n", encoding="utf-8")
     return {
         "PATH": os.pathsep.join([str(folder / "own" / "bin"), os.environ.get("PATH", "")]), "PYTHONPATH": "",
         "IPYTHONDIR": str(folder / "ipython"), "PIP_DISABLE_PIP_VERSION_CHECK": "1", "GIT_CONFIG_COUNT": "1",

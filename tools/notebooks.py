@@ -22,7 +22,7 @@ import typer
 from project import Failure, call
 
 PROBE = """
-import csnas_nb, importlib, pathlib, pkgutil
+import csnas_nb, importlib.metadata, pathlib, pkgutil, re
 for module in pkgutil.walk_packages(csnas_nb.__path__, "csnas_nb."):
     importlib.import_module(module.name)
 here, needed = pathlib.Path(csnas_nb.__file__).parent, importlib.metadata.requires("csnas-nb")
@@ -30,6 +30,11 @@ assert here.parent == pathlib.Path.cwd(), f"imported from {here}, not from what 
 assert (here / "py.typed").is_file(), "py.typed is missing: type checkers would ignore the annotations"
 tools = [need for need in needed if need.startswith(("nbdev", "fastcore", "execnb")) and "extra ==" not in need]
 assert not tools, f"the package requires build tools: {tools}"
+told = importlib.metadata.metadata("csnas-nb")
+assert told["License-Expression"] == "Apache-2.0" and told["License-File"] == "LICENSE", "its licence is not stated"
+text = told.get_payload() or told["Description"]
+loose = re.findall(r"\\]\\((?![a-z]+:|#)[^)]+\\)", text)
+assert len(text) > 10_000 and not loose, f"README has links that hold in the repository only: {loose}"
 """
 
 
@@ -51,6 +56,21 @@ def check_wheel() -> None:
         call([away / "bin" / "csnas", "--help"], away, PYTHONPATH=str(away))
 
 
+def check_editable() -> None:
+    "An editable install is found from everywhere, also from the folder above a clone that is named like the package."
+    with tempfile.TemporaryDirectory() as temporary:
+        above = Path(temporary).resolve()
+        clone = project.copy_tree(above / project.settings().lib_path.name)
+        execution.borrow(above / "own", Path(sys.prefix))
+        python = above / "own" / "bin" / "python"
+        options = ["--quiet", "--no-deps", "--no-build-isolation", "--disable-pip-version-check"]
+        call([sys.executable, "-m", "pip", "--python", python, "install", *options, "-e", clone], above)
+        for folder in (above, clone, clone.parent.parent):
+            said = call([python, "-c", "import csnas_nb; print(csnas_nb.__file__)"], folder, PYTHONPATH="")
+            if Path(said.strip()) != clone / "csnas_nb" / "__init__.py":
+                raise Failure(f"in {folder} Python imports {said}")
+
+
 CHECKS = {
     "tools": lambda: call([sys.executable, "-m", "unittest", "discover", "--start-directory", "tests"]),
     "rooms": rooms.check,
@@ -62,6 +82,7 @@ CHECKS = {
     "reading the site": lambda: browser.browse() if browser.program()
     else print(f"         none of {', '.join(browser.BROWSERS)} is on this machine: not clicked through"),
     "wheel": check_wheel,
+    "editable install": check_editable,
     "same numbers as plain PyTorch": lambda: print(call([sys.executable, "benchmarks/equal.py"]), end=""),
 }
 

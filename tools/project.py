@@ -122,6 +122,8 @@ def export() -> None:
     front = Path(package.name, "__init__.py")  # nbdev puts the version before the docstring and imports from __future__
     version, _, code = written[front].partition("\n")
     written[front] = code.replace("# %% auto #0\n", f"{version}\n\n# %% auto #0\n", 1)
+    build = Path("pyproject.toml")  # setuptools knows licence expressions since 77, nbdev asks for 64
+    written[build] = written[build].replace('"setuptools>=64.0"', '"setuptools>=77"')
     for name, text in written.items():
         replace(ROOT / name, text)
     for module in package.rglob("*.py"):
