@@ -18,7 +18,7 @@ from torch.utils.data import BatchSampler, DataLoader, Dataset, Sampler
 from .recipes import LabelledImages, Recipe, epoch_order
 from ..images.decoding import resize
 from ..images.disk import read_square
-from ..images.image_set import ImageSet
+from ..images.image_set import ImageSet, Splits, split_images
 from ..networks.network import check_side
 from ..support.seeds import derived_seed
 
@@ -110,6 +110,23 @@ def check_trainable(
         raise ValueError(f"{images.name}: no training image of class {images.classes[int(counts.argmin())]}")
     height, width = (recipe.side, recipe.side) if recipe.side else images.sides
     check_side(height, width, recipe.layers, recipe.stem)
+
+# %% ../../nbs/05_evaluating/03_batches.ipynb #d3b39edb
+def checked_splits(
+    data:Splits|ImageSet, # as `evaluate` takes it
+    seeds:Sequence[int], # one at least
+    top_k:int|None, # at most the number of classes
+)->Splits: # train, valid, test
+    "What is trained and tested on; raises ValueError where that makes no sense."
+    if not seeds: raise ValueError("evaluate needs at least one seed, got none")
+    splits = data if isinstance(data, Splits) else split_images(data)
+    test, classes = splits.test, tuple(splits.train.classes)
+    if test.labels is None: raise ValueError(f"{test.name}: testing needs labels, this set has none")
+    if tuple(test.classes) != classes:
+        raise ValueError(f"training and test images have different classes: {classes} and {test.classes}")
+    if top_k is not None and not 1 <= top_k <= len(classes):
+        raise ValueError(f"top_k must lie in 1..{len(classes)}, the number of classes, got {top_k}")
+    return splits
 
 # %% ../../nbs/05_evaluating/03_batches.ipynb #3ba184bb
 FEW_STEPS = 200

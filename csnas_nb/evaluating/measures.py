@@ -13,7 +13,6 @@ import timeit
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -22,18 +21,29 @@ import torch.nn.functional as F
 from matplotlib.figure import Figure
 from torch import Tensor, nn
 
+from ..support.files import figure_text
 from ..support.machine import evaluating
+
+# %% ../../nbs/05_evaluating/02_measures.ipynb #5257c386
+def answers_of(
+    logits:Tensor, # (N, classes)
+    top_k:int=1, # how many answers an image has
+)->Tensor: # (N, top_k), on the CPU; -1 where the logits of an image are not all finite
+    "The classes with the largest logits; a network that broke down has no answer."
+    found = logits.topk(top_k, dim=1).indices if top_k > 1 else logits.argmax(1, keepdim=True)
+    return found.cpu().masked_fill(~torch.isfinite(logits).all(1, keepdim=True).cpu(), -1)
 
 # %% ../../nbs/05_evaluating/02_measures.ipynb #185f3155
 def error_rate(
     logits:Tensor, # (N, classes)
     labels:Tensor, # (N,)
     top_k:int=1, # how many answers are allowed, at most the number of classes
-)->float: # in 0..1
+)->float: # in 0..1; NaN where an image has no answer
     "The share of images whose class is not among the k largest logits."
     if not 1 <= top_k <= logits.shape[1]:
         raise ValueError(f"top_k must lie in 1..{logits.shape[1]}, the number of classes, got {top_k}")
-    answers = logits.topk(top_k, dim=1).indices.cpu() if top_k > 1 else logits.argmax(1, keepdim=True).cpu()
+    answers = answers_of(logits, top_k)
+    if (answers < 0).any(): return math.nan
     return 1 - (answers == labels.cpu()[:, None]).any(1).double().mean().item()
 
 # %% ../../nbs/05_evaluating/02_measures.ipynb #70a8bb89
@@ -102,7 +112,8 @@ class Calibration:
 
     @property
     def error(self) -> float:
-        "Expected calibration error, in 0..1."
+        "Expected calibration error, in 0..1; NaN without an answer."
+        if not sum(self.counts): return math.nan
         return sum(n * abs(c - a) for n, c, a in zip(self.counts, self.confidence, self.accuracy)) / sum(self.counts)
 
 # %% ../../nbs/05_evaluating/02_measures.ipynb #f4595ca2
@@ -110,9 +121,11 @@ def calibration(
     logits:Tensor, # (N, classes)
     labels:Tensor, # (N,)
     bins:int=15, # at least 1
-)->Calibration: # of the likeliest answer
+)->Calibration: # of the likeliest answer, where there is one
     "How far confidence and accuracy agree (Guo and others, 2017)."
-    confidence, answer = logits.double().softmax(1).max(1)
+    answered = (answers_of(logits)[:, 0] >= 0).to(logits.device)
+    confidence, answer = logits[answered].double().softmax(1).max(1)
+    labels = labels[answered.to(labels.device)]
     place = (confidence * bins).long().clamp(max=bins - 1)
     def total(values): return torch.zeros(bins, dtype=torch.float64).index_add_(0, place.cpu(), values.cpu().double())
     counts = total(torch.ones_like(confidence))
@@ -124,17 +137,18 @@ def calibration(
 class Measures:
     "What the answers to labelled images are worth."
     images: int
-    error: float  # in 0..1
+    error: float  # in 0..1; this and all below NaN where an image has no answer
     balanced_error: float  # in 0..1, over the classes that have images
     top_k: int  # answers allowed for the next
     top_k_error: float  # in 0..1
     loss: float  # mean cross-entropy, natural logarithm
     calibration: Calibration
-    confusion: tuple[tuple[int, ...], ...]  # [true][predicted]
+    confusion: tuple[tuple[int, ...], ...]  # [true][predicted], of the images with an answer
 
     @property
     def interval(self) -> tuple[float, float]:
         "Where the error of this network on all possible test images lies, with 95 % confidence (Wilson)."
+        if math.isnan(self.error): return math.nan, math.nan
         return share_interval(round(self.error * self.images), self.images)
 
 # %% ../../nbs/05_evaluating/02_measures.ipynb #211163c6
@@ -144,13 +158,6 @@ def usual_top_k(
     "The k of a top-k error where none is asked for: 5, or half of the classes where there are fewer than ten."
     return min(5, max(1, classes // 2))
 
-def measures_from_dict(
-    data:dict[str, Any], # from `dataclasses.asdict`, perhaps by way of JSON
-)->Measures: # the same
-    "Measures from plain data."
-    parts = Calibration(**{name: tuple(values) for name, values in data["calibration"].items()})
-    return Measures(**{**data, "calibration": parts, "confusion": tuple(map(tuple, data["confusion"]))})
-
 # %% ../../nbs/05_evaluating/02_measures.ipynb #edbe4aa2
 def measure(
     logits:Tensor, # (N, classes)
@@ -159,11 +166,14 @@ def measure(
 )->Measures: # of these images
     "Everything that logits and labels tell."
     logits, labels = logits.cpu().float(), labels.cpu()
-    confusion = confusion_matrix(logits.argmax(1), labels, logits.shape[1])
+    answers = answers_of(logits)[:, 0]
+    confusion, whole = confusion_matrix(answers, labels, logits.shape[1]), bool((answers >= 0).all())
     top_k = usual_top_k(logits.shape[1]) if top_k is None else top_k
-    return Measures(len(labels), error_rate(logits, labels), balanced_error(confusion), top_k,
-                    error_rate(logits, labels, top_k), F.cross_entropy(logits, labels).item(),
-                    calibration(logits, labels), tuple(map(tuple, confusion.tolist())))
+    balanced = balanced_error(confusion) if whole else math.nan
+    loss = F.cross_entropy(logits, labels).item() if whole else math.nan
+    return Measures(len(labels), error_rate(logits, labels), balanced, top_k, error_rate(logits, labels, top_k), loss,
+                    calibration(logits, labels) if whole else calibration(logits[:0], labels[:0]),
+                    tuple(map(tuple, confusion.tolist())))
 
 # %% ../../nbs/05_evaluating/02_measures.ipynb #6d6a9545
 def class_table(
@@ -190,14 +200,15 @@ def plot_confusion_matrix(
     import matplotlib.pyplot as plt
     counts, few = np.asarray(confusion), len(classes) <= 30
     errors = np.ma.masked_array(counts, np.eye(len(counts), dtype=bool))
-    side = 1.5 + 0.35 * min(len(counts), 30)
+    names = [figure_text(name, 24) for name in classes]
+    side = 1.5 + 0.35 * min(len(counts), 30) + 0.08 * max(0, max(map(len, names)) - 12)        # room for long names
     figure, axis = plt.subplots(figsize=(side + 0.5, side), layout="constrained")
     axis.imshow(errors, cmap="Reds", vmin=0, vmax=2 * max(1, errors.max() or 0))
     if few:
         for i, j in zip(*counts.nonzero()): axis.text(j, i, str(counts[i, j]), ha="center", va="center", fontsize=7)
-        axis.set_xticks(range(len(counts)), classes, rotation=90 if max(map(len, classes)) > 2 else 0)
-        axis.set_yticks(range(len(counts)), classes)
-    axis.set_xlabel("predicted"); axis.set_ylabel("true"); axis.set_title(title, fontsize=10)
+        axis.set_xticks(range(len(counts)), names, rotation=90 if max(map(len, names)) > 2 else 0)
+        axis.set_yticks(range(len(counts)), names)
+    axis.set_xlabel("predicted"); axis.set_ylabel("true"); axis.set_title(figure_text(title), fontsize=10)
     plt.close(figure)
     return figure
 
@@ -212,7 +223,7 @@ def plot_calibration(
     for name, bins in found:
         full = [k for k, n in enumerate(bins.counts) if n]
         confidence, accuracy = ([part[k] for k in full] for part in (bins.confidence, bins.accuracy))
-        axis.plot(confidence, accuracy, marker="o", ms=3, label=f"{name}: {bins.error:.3f}")
+        axis.plot(confidence, accuracy, marker="o", ms=3, label=f"{figure_text(name)}: {bins.error:.3f}")
     axis.set(xlabel="confidence", ylabel="share of right answers")
     axis.legend(title="calibration error", fontsize=8, title_fontsize=8)
     plt.close(figure)

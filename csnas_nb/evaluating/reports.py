@@ -14,27 +14,26 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from .batches import few_steps, labels_of, planned_steps, resized
-from .checkpoints import CHECKPOINT, NETWORK, Classifier, Trained, load_trained, run_identity
+from .batches import checked_splits, few_steps, labels_of, planned_steps, resized
+from .checkpoints import CHECKPOINT, NETWORK, Classifier, Trained, load_trained, training_folder
 from .loop import predict
 from csnas_nb.evaluating.measures import (
     Calibration, Latency, Measures, class_table, difference_interval, latency, mean_interval, measure,
-    measures_from_dict, plot_confusion_matrix,
+    plot_confusion_matrix,
 )
 from .recipes import RECIPES, Recipe
 from .training import train
-from ..images.image_set import ImageSet, Splits, split_images
+from ..images.image_set import ImageSet, Splits
 from ..networks.genotype import Genotype
 from ..networks.size import Size, network_size
-from ..support.files import read_json, refusing
-from ..support.questions import question_key
+from ..support.files import figure_text, from_plain, inside, read_json, refusing
 _log = logging.getLogger(__name__)
 
 # %% ../../nbs/05_evaluating/07_reports.ipynb #89a2205c
@@ -60,11 +59,12 @@ class _TestErrors:
     @property
     def spread(self) -> float:
         "Standard deviation of the test error over the seeds; NaN for a single seed."
-        return statistics.stdev(self.errors) if len(self.errors) > 1 else math.nan
+        return statistics.stdev(self.errors) if len(self.errors) > 1 and not math.isnan(self.error) else math.nan
 
     @property
     def interval(self) -> tuple[float, float]:
         "95 %: of the mean over seeds (Student); from one seed, or where all err alike, over test images (Wilson)."
+        if math.isnan(self.error): return math.nan, math.nan
         return mean_interval(self.errors) if self.spread > 0 else self.measures[0].interval
 
     @property
@@ -88,8 +88,8 @@ class Report(_TestErrors):
 
     @property
     def broken(self) -> bool:
-        "Did a training run break down before its last epoch?"
-        return min(self.epochs_done) < self.recipe.epochs
+        "Did a training run break down before its last epoch, or its network have no answer to an image?"
+        return min(self.epochs_done) < self.recipe.epochs or any(map(math.isnan, (*self.valid_errors, *self.errors)))
 
     def mean(self, name: str) -> float:
         "Mean over the seeds of one of the measures, by its name."
@@ -103,7 +103,9 @@ def format_error(
 )->str: # '2.23 % ± 0.16'
     "Test error in per cent, with its spread where there are several seeds."
     spread = "" if math.isnan(report.spread) else f" ± {100 * report.spread:.2f}"
-    return f"{100 * report.error:.2f} %{spread}{' (broke down)' if report.broken else ''}"
+    return f"{_percent(report.error)}{spread}{' (broke down)' if report.broken else ''}"
+
+def _percent(share): return "–" if math.isnan(share) else f"{100 * share:.2f} %"
 
 def _report_line(report):
     return f"Report({report.genotype.name}, test error {format_error(report)}, {report.size.parameters:,} parameters)"
@@ -115,57 +117,46 @@ def report_to_dict(
     report:Report, # any
 )->dict[str, Any]: # JSON
     "A report as plain data."
-    def plain(x): return None if math.isnan(x) else x
     means = {name: report.mean(name) for name in ("balanced_error", "top_k_error")}
-    return {"cell": report.genotype.name, **asdict(report), "valid_errors": [plain(e) for e in report.valid_errors],
-            "errors": report.errors, "error": report.error, "spread": plain(report.spread), "interval": report.interval,
-            "broken": report.broken, **means, "calibration_error": report.mean("calibration")}
+    own = {"errors": report.errors, "error": report.error, "spread": report.spread, "interval": report.interval}
+    return cast(dict, _plain({"cell": report.genotype.name, **asdict(report), **own, "broken": report.broken, **means,
+                              "calibration_error": report.mean("calibration")}))
+
+def _plain(value):
+    "Data without NaN, which JSON does not know."
+    if isinstance(value, dict): return {name: _plain(part) for name, part in value.items()}
+    if isinstance(value, (list, tuple)): return [_plain(part) for part in value]
+    return None if isinstance(value, float) and math.isnan(value) else value
 
 # %% ../../nbs/05_evaluating/07_reports.ipynb #0c3d3587
 def report_from_dict(
     data:dict[str, Any], # from `report_to_dict`, perhaps by way of JSON
-)->Report: # the same report; raises ValueError where the data is of another form
+)->Report: # the same report; raises ValueError that names the entry where the data is of another form
     "A report from plain data."
     with refusing("a report of another version"):
-        data = {"steps": 0, **data}                                             # reports of before did not say
-        if missing := [f.name for f in fields(Report) if f.name not in data]:
-            raise ValueError(f"it has no {', '.join(missing)}")
-        known = {f.name: data[f.name] for f in fields(Report)}
-        known["valid_errors"] = [math.nan if e is None else e for e in known["valid_errors"]]
-        rows = ("classes", "seeds", "valid_errors", "epochs_done", "sides", "files")
-        known |= {name: tuple(known[name]) for name in rows}
-        known |= {name: kind(**known[name]) for name, kind in
-                  (("genotype", Genotype), ("recipe", Recipe), ("size", Size), ("latency", Latency))}
-        return Report(**{**known, "measures": tuple(map(measures_from_dict, known["measures"]))})
+        names = [f.name for f in fields(Report)]
+        missing = [name for name in names if name not in {"steps": 0, **data}]      # reports of before did not say it
+        if missing: raise ValueError(f"it has no {', '.join(missing)}")
+        report = from_plain(Report, {name: data[name] for name in data if name in names})
+        for name, holds in _sound(report).items():
+            if not holds: raise ValueError(f"{name} does not go with the rest of the report")
+    return report
 
-# %% ../../nbs/05_evaluating/07_reports.ipynb #9919adea
-def training_folder(
-    genotype:Genotype, # as written
-    recipe:Recipe, # how
-    splits:Splits, # what is trained on
-    seed:int, # of the run
-    precision:str="no", # of the numbers
-)->Path: # relative: trained/<cell>-<key>/seed-<seed>
-    "Where a run of an evaluation keeps its files: another recipe or other images, another folder."
-    identity = run_identity(genotype, splits.train, splits.valid, recipe, 0, precision)
-    return Path("trained") / f"{genotype.name}-{question_key(identity)}" / f"seed-{seed}"
-
-# %% ../../nbs/05_evaluating/07_reports.ipynb #92df0d10
-def checked_splits(
-    data:Splits|ImageSet, # as `evaluate` takes it
-    seeds:Sequence[int], # one at least
-    top_k:int|None, # at most the number of classes
-)->Splits: # train, valid, test
-    "What is trained and tested on; raises ValueError where that makes no sense."
-    if not seeds: raise ValueError("evaluate needs at least one seed, got none")
-    splits = data if isinstance(data, Splits) else split_images(data)
-    test, classes = splits.test, tuple(splits.train.classes)
-    if test.labels is None: raise ValueError(f"{test.name}: testing needs labels, this set has none")
-    if tuple(test.classes) != classes:
-        raise ValueError(f"training and test images have different classes: {classes} and {test.classes}")
-    if top_k is not None and not 1 <= top_k <= len(classes):
-        raise ValueError(f"top_k must lie in 1..{len(classes)}, the number of classes, got {top_k}")
-    return splits
+# %% ../../nbs/05_evaluating/07_reports.ipynb #554638a4
+def _sound(report):
+    "By entry: does it go with the others?"
+    seeds, classes, measures = len(report.seeds), len(report.classes), report.measures
+    bins = [part for m in measures for part in (m.calibration.confidence, m.calibration.accuracy)]
+    return {"seeds": seeds > 0, "measures": len(measures) == seeds,
+            "valid_errors": len(report.valid_errors) == seeds and not any(e < 0 or e > 1 for e in report.valid_errors),
+            "epochs_done": len(report.epochs_done) == seeds, "files": len(report.files) in (0, seeds),
+            "classes": classes > 0, "confusion": all([*map(len, m.confusion)] == [classes] * classes for m in measures)
+            and min((n for m in measures for row in m.confusion for n in row), default=0) >= 0,
+            "images": all(m.images > 0 for m in measures), "top_k": all(1 <= m.top_k <= classes for m in measures),
+            "errors": not any(e < 0 or e > 1 for e in report.errors),
+            "calibration": all(len(part) == len(measures[0].calibration.counts) for part in bins),
+            "latency": not min(report.latency.single, report.latency.batched) <= 0,
+            "size": min(report.size.parameters, report.size.multiply_adds) > 0}
 
 # %% ../../nbs/05_evaluating/07_reports.ipynb #032bfa44
 def report_of(
@@ -248,9 +239,11 @@ def as_table(
 def _entries(row: Compared, k: int) -> tuple[list[str], list[str]]:
     "What the two tables say of a cell: errors, without the top-k error where k is 1; costs."
     report, (low, high) = row.report, (100 * min(1.0, max(0.0, x)) for x in row.report.interval)
-    balanced, top = (f"{100 * report.mean(name):.2f} %" for name in ("balanced_error", "top_k_error"))
-    return (["" if row.score is None else f"{row.score:.4f}", format_error(report), f"{low:.2f} to {high:.2f}",
-             balanced, *[top][:k - 1], f"{report.mean('calibration'):.3f}"],
+    balanced, top = (_percent(report.mean(name)) for name in ("balanced_error", "top_k_error"))
+    sure = report.mean("calibration")
+    return (["" if row.score is None else f"{row.score:.4f}", format_error(report),
+             "–" if math.isnan(report.error) else f"{low:.2f} to {high:.2f}",
+             balanced, *[top][:k - 1], "–" if math.isnan(sure) else f"{sure:.3f}"],
             [f"{report.size.parameters:,d}", f"{report.size.multiply_adds:,d}", f"{1e3 * report.latency.single:.1f}",
              f"{1 / report.latency.batched:,.0f}", f"{report.memory / 2**20:,.0f}", f"{report.seconds:.1f}"])
 
@@ -275,6 +268,9 @@ def difference_table(
     lines, first = [], rows[0]
     for row in rows[1:]:
         if min(len(first.report.errors), len(row.report.errors)) < 2: continue
+        if math.isnan(first.report.error + row.report.error):
+            lines.append(f"{first.role} minus {row.role}: – (one of them broke down)")
+            continue
         low, high = difference_interval(first.report.errors, row.report.errors)
         verdict = "no difference shown" if low <= 0 <= high else "a difference"
         if math.isnan(low): verdict = "no spread to judge by"
@@ -303,9 +299,11 @@ def _draw_classes(axis: Axes, rows: Sequence[Compared]) -> None:
     few = len(classes) <= 30
     for k, row in enumerate(rows):
         found = 100 * class_table(row.report.confusion, classes).recall
-        axis.plot(range(len(classes)), found, marker="o", ls="-" if few else "", color=f"C{k % 10}", label=row.name)
+        axis.plot(range(len(classes)), found, marker="o", ls="-" if few else "", color=f"C{k % 10}",
+                  label=figure_text(row.name))
     axis.set_ylabel("of the class found, %"); axis.legend(fontsize=8)
-    if few: axis.set_xticks(range(len(classes)), classes, rotation=90 if max(map(len, classes)) > 2 else 0)
+    names = [figure_text(name, 20) for name in classes]
+    if few: axis.set_xticks(range(len(classes)), names, rotation=90 if max(map(len, names)) > 2 else 0)
 
 # %% ../../nbs/05_evaluating/07_reports.ipynb #bbe981c1
 def plot_comparison(
@@ -331,9 +329,11 @@ def best_of_evaluation(
                                 "(csnas evaluate writes them)")
     reports = read_json(path, "reports")["reports"]
     with refusing(f"{path} has no report that can be read"):
+        if not reports: raise ValueError("it is empty")
         report = report_from_dict(reports[0])
+        if all(map(math.isnan, report.valid_errors)): raise ValueError("all of its trainings broke down")
         errors = [math.inf if math.isnan(e) else e for e in report.valid_errors]
-        if report.files: return folder / report.files[errors.index(min(errors))]
+        if report.files: return inside(folder, report.files[errors.index(min(errors))])
     raise FileNotFoundError(f"{path} names no network: the evaluation was not given a folder to keep them in")
 
 # %% ../../nbs/05_evaluating/07_reports.ipynb #d98a2cd6

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from tqdm.auto import tqdm
 
 from .batches import check_trainable, resized
@@ -24,7 +24,7 @@ from csnas_nb.evaluating.checkpoints import (
     run_identity, save_trained, weights_of, write_checkpoint, write_log,
 )
 from .loop import Training, labelled_epoch, measure_averages, predict_all, prepare_training
-from .measures import balanced_error, confusion_matrix, error_rate
+from .measures import measure
 from .recipes import RECIPES, LabelledImages, Recipe
 from ..networks.genotype import Genotype
 from ..networks.network import Network
@@ -49,9 +49,8 @@ def one_epoch(
     with accelerator.autocast(): measure_averages(training.network, training.sample, training.images, pass_size)
     same_buffers(training)
     network = accelerator.unwrap_model(training.model)
-    logits, labels = predict_all(network, training.valid_loader, training.images, accelerator)
-    balanced = balanced_error(confusion_matrix(logits.argmax(1), labels, logits.shape[1]))
-    return Epoch(loss, error, nn.functional.cross_entropy(logits, labels).item(), error_rate(logits, labels), balanced,
+    judged = measure(*predict_all(network, training.valid_loader, training.images, accelerator))
+    return Epoch(loss, error, judged.loss, judged.error, judged.balanced_error,
                  training.optimiser.param_groups[0]["lr"], time.perf_counter() - start)
 
 # %% ../../nbs/05_evaluating/06_training.ipynb #45dbaf98
@@ -66,9 +65,10 @@ def same_buffers(
 def rank_key(
     epoch:Epoch, # any
     recipe:Recipe, # choose_by
-)->tuple[float, float]: # the lower, the better
+)->tuple[float, float]: # the lower, the better; infinite where the validation images got no finite answers
     "By what the best epoch is chosen: error or balanced error on the validation split, then loss."
-    return epoch.valid_error if recipe.choose_by == "error" else epoch.valid_balanced_error, epoch.valid_loss
+    error = epoch.valid_error if recipe.choose_by == "error" else epoch.valid_balanced_error
+    return (math.inf, math.inf) if math.isnan(error) else (error, epoch.valid_loss)
 
 def remember(
     state:Progress, # so far; the epoch is added
@@ -77,9 +77,9 @@ def remember(
 )->None: # changes `state`
     "One epoch more, and its weights if they are the best so far."
     state.epochs.append(epoch)
-    if state.best < 0 or rank_key(epoch, training.recipe) < rank_key(state.epochs[state.best], training.recipe):
+    best = rank_key(state.epochs[state.best], training.recipe) if state.best >= 0 else (math.inf, math.inf)
+    if rank_key(epoch, training.recipe) < best:
         state.best, state.best_weights = len(state.epochs) - 1, weights_of(training.network)
-
 
 # %% ../../nbs/05_evaluating/06_training.ipynb #96adb8f6
 class training_bar:
@@ -139,6 +139,9 @@ def _next_epoch(run):
     if epoch is None:
         _log.warning("%s: training broke down in epoch %d", run.training.network.genotype.name, number)
         return False
+    if math.isnan(epoch.valid_error):
+        _log.warning("%s: validation images got no finite answers after epoch %d, which counts as broken down",
+                     run.training.network.genotype.name, number)
     remember(run.state, epoch, run.training)
     run.state.memory = max(run.state.memory, run.peak())
     return True

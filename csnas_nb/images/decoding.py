@@ -104,11 +104,25 @@ def decode_images(
     return torch.stack([p for p in pictures if p is not None]), torch.tensor(kept), skipped
 
 # %% ../../nbs/01_images/02_decoding.ipynb #7914a9c3
+def middle_part(
+    images:Tensor, # (N, 3, H, W)
+    height:int, # of the shape that is wanted
+    width:int, # likewise: only their ratio matters
+)->Tensor: # (N, 3, h, w): all of it where the ratio is that already
+    "The largest middle part of images with this ratio of sides: nothing is squashed, a long image loses its ends."
+    rows, columns = images.shape[-2:]
+    high, wide = (min(most, max(1, round(other * ratio))) for most, other, ratio in
+                  ((rows, columns, height / width), (columns, rows, width / height)))
+    top, left = (rows - high) // 2, (columns - wide) // 2
+    return images[..., top:top + high, left:left + wide]
+
 def resize(
     images:Tensor, # (N, 3, H, W), uint8
-    size:int|None, # side of the result in pixels; None: as they are
-)->Tensor: # (N, 3, size, size), uint8
-    "Images resized all at once, antialiased."
-    if size is None or images.shape[-2:] == (size, size): return images
+    size:int|tuple[int, int]|None, # side, or height and width, of the result in pixels; None: as they are
+)->Tensor: # (N, 3, height, width), uint8
+    "Images resized all at once: middle crop to the shape that is wanted, then antialiased."
+    if size is None: return images
+    height, width = size if isinstance(size, tuple) else (size, size)
+    if images.shape[-2:] == (height, width): return images
     from torchvision.transforms.v2.functional import resize as tv_resize
-    return tv_resize(images, [size, size], antialias=True)
+    return tv_resize(middle_part(images, height, width), [height, width], antialias=True).contiguous()

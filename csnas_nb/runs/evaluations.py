@@ -7,6 +7,7 @@ __all__ = ['Evaluation', 'draw_evaluation', 'evaluate_cells']
 
 # %% ../../nbs/07_runs/01_evaluations.ipynb #4d51f383
 import json
+import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -15,17 +16,16 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
-from filelock import FileLock
 from tqdm.auto import tqdm
 
-from ..evaluating.batches import check_trainable, resized
-from ..evaluating.checkpoints import NETWORK, plot_log
+from ..evaluating.batches import check_trainable, checked_splits, resized
+from ..evaluating.checkpoints import NETWORK, plot_log, training_folder
 from ..evaluating.loop import MEASURED_MOST
 from ..evaluating.measures import class_table, plot_calibration
 from ..evaluating.recipes import RECIPES, Recipe
 from csnas_nb.evaluating.reports import (
-    Compared, checked_splits, comparison_table, difference_table, evaluate, load_classifier, plot_comparison,
-    plot_confusion, report_from_dict, report_to_dict, training_folder,
+    Compared, comparison_table, difference_table, evaluate, load_classifier, plot_comparison, plot_confusion,
+    report_from_dict, report_to_dict,
 )
 from ..evaluating.training import train
 from ..images.disk import open_splits
@@ -33,11 +33,12 @@ from ..images.image_set import ImageSet, Splits
 from ..images.sources import load_splits
 from ..networks.genotype import Genotype, to_json
 from ..support.devices import is_main_process
-from ..support.files import Busy, read_json, write_whole
+from ..support.files import Busy, file_lock, from_plain, inside, read_json, refusing, save_figure, write_whole
 from ..support.machine import versions
 from ..support.questions import as_question
 from ..support.workers import own_device, run_workers
 from ..using.activation_maps import plot_activation_maps
+_log = logging.getLogger(__name__)
 
 # %% ../../nbs/07_runs/01_evaluations.ipynb #5ee9404a
 def evaluation_key(
@@ -60,23 +61,28 @@ def read_reports(
 )->list[dict[str, Any]]: # from `report_to_dict`, with role, score and key; empty where there are none
     "The reports in a folder's evaluation.json."
     path = Path(folder) / EVALUATION
-    if not path.is_file(): return []
+    if not os.path.lexists(path): return []
     reports = read_json(path, "reports")["reports"]
     if isinstance(reports, list) and all(isinstance(r, dict) and "key" in r for r in reports):
+        for k, report in enumerate(reports):
+            from_plain(str, report.get("role", ""), f"{path}: reports[{k}].role")
+            from_plain(float | None, report.get("score"), f"{path}: reports[{k}].score")
         return reports
     raise ValueError(f"{path} is not the file that is wanted: its reports are no list of reports")
 
 def _is_whole(report, folder):
     "Are the networks of a stored report still there?"
-    return all((folder / file).is_file() for file in report["files"])
+    with refusing(f"{Path(folder) / EVALUATION} has a report whose files are none of its own"):
+        return all(inside(folder, file).is_file() for file in from_plain(tuple[str, ...], report["files"], "files"))
 
+# %% ../../nbs/07_runs/01_evaluations.ipynb #f79ceb4e
 def write_evaluation(
     folder:Path, # made if need be
     data:dict[str, Any], # as `Evaluation.to_dict` gives it
 )->None: # reports of other questions that the file holds are kept
-    "The evaluation so far, beside earlier ones."
+    "The evaluation so far, beside earlier ones; of two that write at once, one waits."
     folder.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder / ".evaluation.lock"):
+    with file_lock(folder / ".evaluation.lock"):
         keys = [report["key"] for report in data["reports"]]
         kept = [report for report in read_reports(folder) if report["key"] not in keys]
         text = json.dumps({**data, "reports": data["reports"] + kept}, indent=1)
@@ -114,17 +120,20 @@ def draw_evaluation(
     evaluation:Evaluation, # its first cell is drawn
     device:str|torch.device="cpu", # where to compute
 )->None: # PNG files and classes.csv in its folder; activation maps for images in memory only
-    "The figures of an evaluation."
+    "The figures of an evaluation; one that cannot be drawn or written is left out, and the log says why."
     folder, rows, first = evaluation.folder, evaluation.rows, evaluation.rows[0].report
     calibrations = [(row.role, row.report.measures[0].calibration) for row in rows]
     logs = [folder / os.path.dirname(file) for file in first.files]
-    figures = {"confusion": plot_confusion(first), "comparison": plot_comparison(rows), "training": plot_log(*logs),
-               "calibration": plot_calibration(calibrations)}
-    if isinstance(evaluation.splits.test, ImageSet):
+    def maps():
         images = cast(ImageSet, resized(evaluation.splits.test, first.recipe.side))
-        figures["activation_maps"] = plot_activation_maps(load_classifier(folder / first.files[0], device), images)
-    for name, figure in figures.items(): figure.savefig(folder / f"{name}.png", dpi=150)
-    class_table(first.confusion, first.classes).to_csv(folder / "classes.csv")
+        return plot_activation_maps(load_classifier(folder / first.files[0], device), images)
+    figures = {"confusion": lambda: plot_confusion(first), "comparison": lambda: plot_comparison(rows),
+               "training": lambda: plot_log(*logs), "calibration": lambda: plot_calibration(calibrations)}
+    if isinstance(evaluation.splits.test, ImageSet): figures["activation_maps"] = maps
+    for name, draw in figures.items(): save_figure(draw, folder / f"{name}.png")
+    text = class_table(first.confusion, first.classes).to_csv()
+    try: write_whole(folder / "classes.csv", text.encode(errors="backslashreplace"))
+    except OSError as error: _log.warning("%s is not written: %s", folder / "classes.csv", error)
 
 # %% ../../nbs/07_runs/01_evaluations.ipynb #0e577539
 def _train_free_ones(index, folder, jobs, splits, recipe, device, precision, workers):
@@ -203,7 +212,8 @@ def evaluate_cells(
 def _kept_for(key, earlier, folder):
     "Report and score that a folder holds for a question; None and None where it holds none that is whole."
     old = next((old for old in earlier if old["key"] == key and _is_whole(old, folder)), None)
-    return (report_from_dict(old), old.get("score")) if old else (None, None)
+    if old is None: return None, None
+    with refusing(f"{folder / EVALUATION}"): return report_from_dict(old), old.get("score")
 
 def _with_scores(evaluation, score):
     "The evaluation with a score for every cell that has none, written down."

@@ -29,7 +29,7 @@ from csnas_nb.scoring.pretraining import (
 from .responses import Examination, examine, make_probe, response_of, split_probe
 from ..support.checks import require
 from ..support.devices import check_together, is_launched, is_main_process, make_accelerator
-from ..support.files import read_tensors, refusing, write_tensors
+from ..support.files import from_plain, read_tensors, refusing, write_tensors
 from ..support.machine import peak_memory, versions
 from ..support.questions import as_question, question_key
 from ..support.resuming import optimiser_state, random_state, restore_optimiser, restore_random_state, run_epochs
@@ -191,20 +191,39 @@ def _keep(run):
 
 # %% ../../nbs/03_scoring/07_scorer.ipynb #fee9a9c5
 def _go_on(run):
-    "Puts a training where it was."
+    "Puts a training where it was; ValueError that names the file where it holds something else."
     header, tensors = read_tensors(run.path, ("losses", "responses", "scheduler", "seconds", "memory"))
+    with refusing(f"{run.path} holds no training of this version"): _take_over(run, header, tensors)
+    for epoch in range(len(run.losses)): _tell(run, epoch)
+
+def _set_scheduler(scheduler, state):
+    "A scheduler's state: the entries that it has itself, for it takes any."
+    if not isinstance(state, dict) or state.keys() != scheduler.state_dict().keys():
+        raise ValueError(f"scheduler must have {', '.join(scheduler.state_dict())}")
+    from_plain(tuple[float, ...], state["_last_lr"], "scheduler._last_lr")
+    for name in ("last_epoch", "_step_count"): from_plain(int, state[name], f"scheduler.{name}")
+    scheduler.load_state_dict(state)
+
+# %% ../../nbs/03_scoring/07_scorer.ipynb #ca233607
+def _take_over(run, header, tensors):
+    "What a file holds of a training."
     def part(name): return {k.removeprefix(f"{name}/"): v for k, v in tensors.items() if k.startswith(f"{name}/")}
+    losses, responses = (from_plain(tuple[float, ...], header[name], name) for name in ("losses", "responses"))
+    if not len(losses) == len(responses) <= run.scorer.config.epochs: raise ValueError(f"{len(losses)} losses")
+    seconds, memory = from_plain(float, header["seconds"], "seconds"), from_plain(int, header["memory"], "memory")
+    rest = part("deck")["rest"]
+    if rest.ndim != 1 or rest.dtype != torch.int64 or not ((rest >= 0) & (rest < run.deck.count)).all():
+        raise ValueError("deck/rest is no list of positions")
     run.model.load_state_dict(part("model"))
     if run.bank is not None: run.bank.load_state_dict(part("bank"))
     restore_optimiser(run.optimiser, run.model, part("optimiser"))
-    run.scheduler.load_state_dict(header["scheduler"])
+    _set_scheduler(run.scheduler, header["scheduler"])
     for group, rate in zip(run.optimiser.param_groups, run.scheduler.get_last_lr()): group["lr"] = rate
-    run.deck.rest = part("deck")["rest"].to(run.deck.rest.device)
-    run.losses, run.responses, run.memory = header["losses"], header["responses"], header["memory"]
-    run.start -= header["seconds"]
+    run.deck.rest = rest.to(run.deck.rest.device)
+    run.losses, run.responses, run.memory = list(losses), list(responses), memory
+    run.start -= seconds
     if not run.left: run.report = examine(run.model, run.scorer.probe, run.scorer.config)
     restore_random_state(part("random"), run.scorer.device)
-    for epoch in range(len(run.losses)): _tell(run, epoch)
 
 # %% ../../nbs/03_scoring/07_scorer.ipynb #fafeb8a4
 def _train(scorer, genotype, on_epoch):

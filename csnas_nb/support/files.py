@@ -8,29 +8,72 @@ __all__ = ['whole_file', 'write_whole', 'Busy', 'only_one', 'write_tensors', 're
 # %% ../../nbs/12_support/01_files.ipynb #6cf38730
 import errno
 import json
+import logging
+import math
 import os
-from collections.abc import Iterator, Sequence
+import re
+import secrets
+import stat
+import types
+import warnings
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import MISSING, fields, is_dataclass
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Union, cast, get_args, get_origin, get_type_hints
 
 from torch import Tensor
+_log = logging.getLogger(__name__)
+
+# %% ../../nbs/12_support/01_files.ipynb #2f7fd5c0
+if TYPE_CHECKING:
+    from filelock import FileLock
+    from matplotlib.figure import Figure
 
 # %% ../../nbs/12_support/01_files.ipynb #850d68fb
 @contextmanager
 def whole_file(
     path:Path|str, # of the file that is wanted
 )->Iterator[Path]: # where to write it; it takes the wanted name when the block ends well, and is removed otherwise
-    "A file that appears whole or not at all: written under another name, brought to the disk, renamed; for one writer."
+    "A file that appears whole or not at all: written under a new name, brought to the disk, renamed; never by a link."
     path = Path(path)
-    part = path.with_name(f".{path.name}")
+    _sweep(path)
+    part = path.with_name(f".{path.stem[:40]}-{secrets.token_hex(8)}{path.suffix[:16]}")
+    handle = os.open(part, os.O_RDWR | os.O_CREAT | os.O_EXCL | _NO_LINK, 0o666)
+    if not _take(handle): os.close(handle); handle = None
     try:
         yield part
         with part.open("rb+") as file: os.fsync(file.fileno())
         os.replace(part, path)
         _to_disk(path.parent)
-    finally: part.unlink(missing_ok=True)
+    finally:
+        part.unlink(missing_ok=True)
+        if handle is not None: os.close(handle)
 
+# %% ../../nbs/12_support/01_files.ipynb #8b53c32f
+_NO_LINK, _NO_WAIT = getattr(os, "O_NOFOLLOW", 0), getattr(os, "O_NONBLOCK", 0)
+
+def _take(handle):
+    "Locks an open file while its process lives; False where another has it, or the system knows no such locks."
+    try:
+        import fcntl
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except (ImportError, OSError): return False
+    return True
+
+def _sweep(path):
+    "Removes what killed writers of a file left beside it; what a living one holds stays."
+    head, tail = re.escape(f".{path.stem[:40]}-"), re.escape(path.suffix[:16])
+    for name in os.listdir(path.parent):
+        if not re.fullmatch(f"{head}[0-9a-f]{{16}}{tail}", name, re.DOTALL): continue
+        try: handle = os.open(path.with_name(name), os.O_RDONLY | _NO_LINK | _NO_WAIT)
+        except OSError: continue                                         # a link, or gone meanwhile
+        try:
+            if stat.S_ISREG(os.fstat(handle).st_mode) and _take(handle): path.with_name(name).unlink(missing_ok=True)
+        finally: os.close(handle)
+
+# %% ../../nbs/12_support/01_files.ipynb #f6bafc16
 def _to_disk(folder):
     "Brings the names in a folder to the disk, where system and file system can."
     if os.name != "posix": return
@@ -48,6 +91,22 @@ def write_whole(
     "Bytes as a file that appears whole or not at all."
     with whole_file(path) as part: part.write_bytes(content)
 
+# %% ../../nbs/12_support/01_files.ipynb #b1c878ed
+def file_lock(
+    path:Path, # of the lock file; nothing is written into it
+    timeout:float=-1, # seconds to wait for it; -1: without end
+)->"FileLock": # a context, or to be acquired and released
+    "A lock between processes (filelock); never through a link, whose target an older filelock would empty."
+    from filelock import FileLock
+    if os.path.lexists(path) and not stat.S_ISREG(os.lstat(path).st_mode):
+        raise ValueError(f"{path} is {_kind(os.lstat(path))}, not a lock: delete it")
+    return FileLock(path, timeout=timeout)
+
+def _kind(status):
+    "What something is that is no plain file, in words."
+    kinds = {"a link": stat.S_ISLNK, "a folder": stat.S_ISDIR, "a pipe": stat.S_ISFIFO, "a socket": stat.S_ISSOCK}
+    return next((words for words, holds in kinds.items() if holds(status.st_mode)), "a device")
+
 # %% ../../nbs/12_support/01_files.ipynb #7d42fc04
 class Busy(ValueError):
     "Another process is at work in a folder."
@@ -59,9 +118,9 @@ def only_one(
 )->Iterator[None]: # inside: nobody else is in the folder; raises Busy, a ValueError, where somebody is
     "A folder belongs to one process at a time; a killed one leaves no lock behind (filelock)."
     if folder is None: yield; return
-    from filelock import FileLock, Timeout
+    from filelock import Timeout
     folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder / ".lock", timeout=0)
+    lock = file_lock(folder / ".lock", 0)
     try: lock.acquire()
     except Timeout: raise Busy(f"another process is {doing} in {folder}") from None
     try: yield
@@ -80,18 +139,102 @@ def refusing(
     try: yield
     except (*FOREIGN, *others) as error:
         plain = isinstance(error, (ValueError, *others))
-        reason = " ".join((str(error) if plain else f"{type(error).__name__}: {error}").split())
+        missing = isinstance(error, KeyError) and len(error.args) == 1 and isinstance(error.args[0], str)
+        said = f"it has no {error.args[0]!r}" if missing else f"{type(error).__name__}: {error}"
+        reason = " ".join((str(error) if plain else said).split())
         raise ValueError(f"{words}: {reason if len(reason) <= 300 else reason[:300] + ' …'}") from error
+
+# %% ../../nbs/12_support/01_files.ipynb #31981dbb
+MOST_BYTES = 2**30
+"Of a file that is read whole, unless its reader says less."
+
+def check_regular(
+    path:Path|str, # of what should be a file
+    most_bytes:int, # that it may have
+)->int: # its bytes; raises FileNotFoundError where nothing is there, ValueError where it is something else or too much
+    "Is this a plain file, and no larger than that? Asked before it is opened, for to open a pipe is to wait."
+    try: status = os.stat(path)
+    except FileNotFoundError: raise FileNotFoundError(f"no such file: {path}") from None
+    if not stat.S_ISREG(status.st_mode): raise ValueError(f"{path} is {_kind(status)}, not a file")
+    if status.st_size <= most_bytes: return status.st_size
+    raise ValueError(f"{path} has {status.st_size:,} bytes, at most {most_bytes:,} are read")
+
+# %% ../../nbs/12_support/01_files.ipynb #f884b59d
+def read_regular(
+    path:Path|str, # of a plain file
+    most_bytes:int=MOST_BYTES, # that are read
+)->bytes: # all of it; raises FileNotFoundError, or ValueError that names what is there and is no such file
+    "A plain file whole; what is a pipe, a folder, a device or too large is refused, not waited for."
+    check_regular(path, most_bytes)
+    handle = os.open(path, os.O_RDONLY | _NO_WAIT | getattr(os, "O_BINARY", 0))
+    with open(handle, "rb") as file: content = file.read(most_bytes + 1)
+    if len(content) <= most_bytes: return content
+    raise ValueError(f"{path} has more than {most_bytes:,} bytes")
 
 def read_json(
     path:Path|str, # of a file that is there
     *needed:str, # names that it must have
 )->dict[str, Any]: # raises ValueError that names the file where it holds something else
     "A file that holds a JSON object."
-    with refusing(f"{path} is not whole JSON"): found = json.loads(Path(path).read_text(encoding="utf-8"))
+    content = read_regular(path)
+    with refusing(f"{path} is not whole JSON"): found = json.loads(content.decode("utf-8"))
     if isinstance(found, dict) and {*needed} <= found.keys(): return found
     parts = f" with {', '.join(needed)}" if needed else ""
     raise ValueError(f"{path} is not the file that is wanted: it holds no object{parts}")
+
+# %% ../../nbs/12_support/01_files.ipynb #29388b66
+def from_plain(
+    kind:Any, # a dataclass, tuple[...], dict, int, float, str, bool, or one of these `| None`
+    data:Any, # plain: from JSON
+    name:str="", # of the data, for the error
+)->Any: # of that kind; None is NaN where a float is wanted; raises ValueError that names the key
+    "An object from plain data, of the types that its fields declare."
+    parts = get_args(kind)
+    if get_origin(kind) in (Union, types.UnionType):
+        if data is None and type(None) in parts: return None
+        return from_plain(next(part for part in parts if part is not type(None)), data, name)
+    if is_dataclass(kind): return _dataclass_from(kind, data, name)
+    if get_origin(kind) is tuple:
+        length = None if parts[1:] == (...,) else len(parts)
+        if not isinstance(data, (list, tuple)) or length not in (None, len(data)):
+            raise _unlike(name, "a list" if length is None else f"a list of {length}", data)
+        if length is None and parts[0] is int and all(type(part) is int for part in data): return tuple(data)
+        kinds = parts if length else parts[:1] * len(data)
+        return tuple(from_plain(part, entry, f"{name}[{k}]") for k, (part, entry) in enumerate(zip(kinds, data)))
+    if kind is float and data is None: return math.nan
+    wanted = (int, float) if kind is float else kind
+    if isinstance(data, wanted) and isinstance(data, bool) == (kind is bool):
+        if kind not in (int, float) or not abs(data) >= 2**63: return kind(data)
+    raise _unlike(name, _PLAIN[kind], data)
+
+# %% ../../nbs/12_support/01_files.ipynb #eb8a9d02
+_PLAIN = {int: "a whole number", float: "a number", bool: "true or false", str: "a text", dict: "an object"}
+
+def _unlike(name, wanted, data):
+    "The error for data of another form."
+    return ValueError(f"{name or 'it'} must be {wanted}, got {repr(data)[:80]}")
+
+def _dataclass_from(kind, data, name):
+    "A dataclass from an object; the names of its keys are those of its fields."
+    if not isinstance(data, dict): raise _unlike(name, "an object", data)
+    where, hints = f"{name}: " if name else "", get_type_hints(kind)
+    needed = [f.name for f in fields(kind) if f.default is MISSING and f.default_factory is MISSING]
+    if missing := [name for name in needed if name not in data]:
+        raise ValueError(f"{where}it has no {', '.join(missing)}")
+    if unknown := [key for key in data if key not in hints]: raise ValueError(f"{where}no such entry: {unknown[0]}")
+    if hasattr(kind, "__post_init__"):
+        with refusing(name or kind.__name__): return kind(**data)
+    return kind(**{key: from_plain(hints[key], value, f"{name}.{key}".lstrip(".")) for key, value in data.items()})
+
+# %% ../../nbs/12_support/01_files.ipynb #36c9e3e2
+def inside(
+    folder:Path|str, # where the files of a list should be
+    name:str, # as the list has it, relative to the folder
+)->Path: # it need not be there; raises ValueError where it lies outside of the folder
+    "A file that a stranger's list names."
+    if isinstance(name, str) and name and (Path(folder) / name).resolve().is_relative_to(Path(folder).resolve()):
+        return Path(folder) / name
+    raise ValueError(f"{repr(name)[:200]} does not lie in {folder}")
 
 # %% ../../nbs/12_support/01_files.ipynb #b1a6b93d
 def write_tensors(
@@ -112,12 +255,72 @@ def read_tensors(
 )->tuple[dict[str, Any], dict[str, Tensor]]: # header, tensors; raises FileNotFoundError or ValueError
     "A safetensors file whose header holds JSON, read without running anything."
     from safetensors import SafetensorError, safe_open
-    if not Path(path).is_file(): raise FileNotFoundError(f"no such file: {path}")
-    with refusing(f"{path} is not a whole safetensors file", SafetensorError), safe_open(path, "pt") as file:
-        header = file.metadata() or {}
-        tensors = {name: file.get_tensor(name).clone() for name in file.keys()}      # copies: the file may be replaced
+    check_regular(path, 2**50)
+    with refusing(f"{path} is not a whole safetensors file", SafetensorError):
+        _check_header(path)
+        with safe_open(path, "pt") as file:
+            header, names = file.metadata() or {}, list(file.keys())
+            if len(names) > MOST_TENSORS: raise ValueError(f"{len(names):,} tensors, at most {MOST_TENSORS:,} are read")
+            tensors = {name: file.get_tensor(name).clone() for name in names}     # copies: the file may be replaced
     if not set(needed) <= header.keys():
         raise ValueError(f"{path} is not the file that is wanted: "
-                         f"its header has {', '.join(header) or 'nothing'}, and should have {', '.join(needed)}")
+                         f"its header has {', '.join(header)[:300] or 'nothing'}, and should have {', '.join(needed)}")
     with refusing(f"{path} has a damaged header"): found = {name: json.loads(text) for name, text in header.items()}
     return found, tensors
+
+# %% ../../nbs/12_support/01_files.ipynb #1d47120f
+MOST_HEADER, MOST_TENSORS = 2**25, 100_000
+"Bytes of a header, and tensors of a file, that are read: a hundred times what the largest networks have."
+
+def _check_header(path):
+    "ValueError where a file says that its header is longer than any of ours."
+    with open(os.open(path, os.O_RDONLY | _NO_WAIT | getattr(os, "O_BINARY", 0)), "rb") as file: said = file.read(8)
+    if (length := int.from_bytes(said, "little")) > MOST_HEADER:
+        raise ValueError(f"a header of {length:,} bytes, at most {MOST_HEADER:,} are read")
+
+# %% ../../nbs/12_support/01_files.ipynb #d7cca76b
+def figure_text(
+    text:str, # any: the name of a class, a folder, a cell
+    most:int=40, # characters, at least 3; of a longer one the middle is left out
+)->str: # for a title, a label or a legend of matplotlib
+    "A name as a figure can show it: no formula, no line break, nothing that the font lacks."
+    has = _has_glyph(tuple(_families()))
+    def drawn(letter):
+        if letter.isspace(): return " "
+        if letter.isprintable() and has(letter): return letter
+        return letter.encode("unicode_escape").decode()
+    shown = "".join(map(drawn, text if len(text) <= 4 * most else text[:2 * most] + text[-2 * most:]))
+    if len(shown) > most: shown = f"{shown[:most // 2]}…{shown[len(shown) - (most - 1) // 2:]}"
+    return (" " if shown.startswith("_") else "") + shown.replace("$", r"\$")     # legends leave out what begins with _
+
+# %% ../../nbs/12_support/01_files.ipynb #69b64dff
+def _families():
+    "The fonts that a figure uses, in order."
+    import matplotlib
+    settings = cast(Any, matplotlib.rcParams)                               # whose keys its types know one by one
+    return [part for name in settings["font.family"] for part in settings.get(f"font.{name}", [name])]
+
+@cache
+def _has_glyph(families):
+    "A test for characters: has one of the fonts that are there a picture of it?"
+    from matplotlib.font_manager import findfont, get_font, get_font_names
+    there = {*get_font_names()}
+    fonts = [get_font(findfont(name)) for name in families if name in there] or [get_font(findfont("DejaVu Sans"))]
+    return cache(lambda letter: any(font.get_char_index(ord(letter)) for font in fonts))
+
+# %% ../../nbs/12_support/01_files.ipynb #dbab7985
+def save_figure(
+    draw:"Callable[[], Figure]", # makes the figure
+    path:Path|str, # of a PNG file
+    dpi:int=150, # dots an inch
+)->bool: # False: it could not be drawn or written, which is logged
+    "A figure as a file that appears whole or not at all; one that fails is left out."
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="Glyph .* missing from")
+            figure = draw()
+            with whole_file(path) as part: figure.savefig(part, format="png", dpi=dpi)
+    except Exception as error:
+        _log.warning("%s is left out: %s", path, " ".join(f"{type(error).__name__}: {error}".split())[:300])
+        return False
+    return True

@@ -34,6 +34,8 @@ def restore_optimiser(
     for name, value in state.items():
         kind, _, owner = name.partition(".")
         weight = weights[owner]
+        if value.shape not in (weight.shape, ()):
+            raise ValueError(f"{name} has shape {tuple(value.shape)}, its weight {tuple(weight.shape)}")
         if value.shape == weight.shape: kept = torch.empty_like(weight, dtype=value.dtype).copy_(value)
         else: kept = value.to(weight.device) if weight in there else value.clone()   # its steps
         optimiser.state[weight][kind] = kept

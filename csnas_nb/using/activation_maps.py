@@ -12,8 +12,10 @@ from matplotlib.figure import Figure
 from torch import Tensor, nn
 
 from ..evaluating.checkpoints import Classifier
+from ..evaluating.measures import answers_of
 from ..images.image_set import ImageSet, normalise, take
 from ..networks.network import Network
+from ..support.files import figure_text
 from ..support.machine import evaluating
 
 # %% ../../nbs/06_using/01_activation_maps.ipynb #69a44d45
@@ -49,9 +51,9 @@ def plot_activation_maps(
     for axis in axes.flat: axis.axis("off")
     for k in range(len(chosen)):
         above, below = axes[2 * (k // columns), k % columns], axes[2 * (k // columns) + 1, k % columns]
-        truth, answer = classifier.classes[labels[k]], classifier.classes[answers[k]]
+        truth, answer = (figure_text(classifier.classes[part[k]], 24) for part in (labels, answers))
         above.imshow(pictures[k]); below.imshow(pictures[k]); below.imshow(evidence[k], cmap="inferno", alpha=0.6)
-        said, colour = (truth, "black") if truth == answer else (f"{truth},\ntaken for {answer}", "#b00020")
+        said, colour = (truth, "black") if labels[k] == answers[k] else (f"{truth},\ntaken for {answer}", "#b00020")
         above.set_title(said, fontsize=7, color=colour)
     plt.close(figure)
     return figure
@@ -66,7 +68,9 @@ def _chosen(
         raise ValueError(f"the network was trained on images of {classifier.sides}, "
                          f"got {images.sides}: load them with that size")
     order = torch.randperm(len(images), generator=torch.Generator().manual_seed(seed))
-    answers = classifier.probabilities(images).argmax(1)
+    answers = answers_of(classifier.probabilities(images))[:, 0]
+    order = order[(answers >= 0)[order]]
+    if not len(order): raise ValueError(f"{images.name}: the network has no finite answer to any image")
     if wrong: order = order[(answers != images.labels.cpu())[order]]
     if not len(order): raise ValueError(f"{images.name}: no image is taken for another class")
     chosen = order[:count]

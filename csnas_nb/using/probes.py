@@ -6,6 +6,7 @@
 __all__ = ['features', 'knn_probe', 'linear_probe', 'label_share', 'FewLabels', 'few_label_errors']
 
 # %% ../../nbs/06_using/02_probes.ipynb #f41512da
+import math
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -40,13 +41,11 @@ def knn_probe(
     train:ImageSet, # labelled: the neighbours
     test:ImageSet, # labelled
     neighbours:int=20, # how many vote, at least 1; all where there are fewer
-)->float: # error on the test images, in 0..1
+)->float: # error on the test images, in 0..1; NaN where features are not finite
     "Error of the nearest neighbours in feature space, by cosine (scikit-learn)."
     from sklearn.neighbors import KNeighborsClassifier
-    learned, asked = _labels(train), _labels(test)
     near = KNeighborsClassifier(min(neighbours, len(train)), weights="distance", metric="cosine")
-    near.fit(features(network, train).numpy(), learned.cpu().numpy())
-    return float(1 - near.score(features(network, test).numpy(), asked.cpu().numpy()))
+    return _probed(near, network, train, test)
 
 # %% ../../nbs/06_using/02_probes.ipynb #64357525
 def linear_probe(
@@ -54,15 +53,21 @@ def linear_probe(
     train:ImageSet, # labelled: to fit on
     test:ImageSet, # labelled
     penalty:float=1.0, # inverse strength of the L2 penalty (scikit-learn's C), above 0
-)->float: # error on the test images, in 0..1
+)->float: # error on the test images, in 0..1; NaN where features are not finite
     "Error of logistic regression on the features (scikit-learn)."
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
-    learned, asked = _labels(train), _labels(test)
     probe = make_pipeline(StandardScaler(), LogisticRegression(C=penalty, max_iter=2000))
-    probe.fit(features(network, train).numpy(), learned.cpu().numpy())
-    return float(1 - probe.score(features(network, test).numpy(), asked.cpu().numpy()))
+    return _probed(probe, network, train, test)
+
+def _probed(probe, network, train, test):
+    "Error of a classifier of scikit-learn on features; NaN where the network broke down."
+    labels = [_labels(part).cpu().numpy() for part in (train, test)]
+    learned, asked = (features(network, part) for part in (train, test))
+    if not (torch.isfinite(learned).all() and torch.isfinite(asked).all()): return math.nan
+    probe.fit(learned.numpy(), labels[0])
+    return float(1 - probe.score(asked.numpy(), labels[1]))
 
 def _labels(images: ImageSet) -> Tensor:
     "Of labelled images."
