@@ -167,6 +167,7 @@ class _Loop:
     def __init__(self, ledger, proposer, objective, trials, cost):
         self.ledger, self.proposer, self.objective, self.trials, self.cost = ledger, proposer, objective, trials, cost
         self.space, self.options, self.sampler = proposer.space, proposer.options, proposer.sampler
+        self.on_report: Callable[[int], object] = int                      # called with the epochs of the cell at work
 
     def is_over(self, story):
         "Does the study hold as many trials as it shall?"
@@ -223,8 +224,7 @@ def _is_first_of(trial, genotype):
     "Is this the trial of the same cell that is scored, and not one that waits for it?"
     return trial.user_attrs["digest"] == genotype.digest and "repeat_of" not in trial.user_attrs
 
-class _TooLate(Exception):
-    "Another worker has closed the trial."
+class _TooLate(Exception): "Another worker has closed the trial."
 
 # %% ../../nbs/04_searching/05_trials.ipynb #60a36fa3
 class _Scoring(_Loop):
@@ -260,6 +260,7 @@ class _Scoring(_Loop):
         "The function `report` of one trial, which raises TrialPruned where the pruner gives up."
         def report(epoch, value, ask=True):
             reports[epoch] = float(value)
+            self.on_report(len(reports))
             if self.options.pareto: return
             if not self.ledger.report(trial._trial_id, epoch, reports[epoch]): raise _TooLate
             if ask and self.proposer.is_hopeless(slot, reports): raise optuna.TrialPruned
@@ -287,17 +288,25 @@ class Watch:
     "Tells how a search goes: by a bar, and by a call for each trial that is over."
     def __init__(self, trials: int, story: Story, progress: bool = True, on_trial: OnTrial | None = None):
         self.told, self.on_trial = {t.number for t in story.counted if is_finished(t)}, on_trial
+        self.scores, self.words = [], []
         self.bar = tqdm(None, "search", trials, initial=len(self.told), unit="trial", disable=not progress)
 
     def __call__(self, story: Story) -> None:
         "Say what is new."
         over = [trial for trial in story.counted if is_finished(trial)]
-        best = min((t.values[0] for t in over if t.state == TrialState.COMPLETE), default=None)
-        if best is not None: self.bar.set_postfix(best=best, refresh=False)
+        self.scores = [t.values[0] for t in over if t.state == TrialState.COMPLETE]
+        at_work = [t for t in story.counted if not is_finished(t) and "repeat_of" not in t.user_attrs]
+        self.show(*(len(t.intermediate_values) for t in at_work))
         self.bar.update(len(over) - self.bar.n)
         for trial in (t for t in over if t.number not in self.told):
             self.told.add(trial.number)
             if self.on_trial is not None: self.on_trial(copy.deepcopy(trial))
+
+    def show(self, *epochs: int) -> None:
+        "Say beside the bar the best score, and how many epochs of the cells at work are over."
+        words = [f"best={min(self.scores):.4g}"] if self.scores else []
+        if epochs: words.append(f"epochs={', '.join(map(str, epochs))}")
+        if words != self.words: self.words = words; self.bar.set_postfix_str(", ".join(words))
 
     def __enter__(self) -> "Watch": return self
     def __exit__(self, *error: object) -> None: self.bar.close()
@@ -307,13 +316,10 @@ def _check_not_stuck(done, limits):
     last = done[-MAX_INFEASIBLE:]
     if len(last) < MAX_INFEASIBLE or any(map(is_feasible, last)): return
     smallest = {name: min(t.user_attrs["size"][name] for t in last) for name in last[0].user_attrs["excess"]}
-    told = ", ".join(
-        f"{name} at most {getattr(limits, name):,}, the smallest had {value:,}" for name, value in smallest.items()
-    )
-    raise RuntimeError(
-        f"{MAX_INFEASIBLE} cells in a row are over a limit ({told}): allow more, in another run folder; a warm start "
-        "can take the cells of this one"
-    )
+    told = ", ".join(f"{name} at most {getattr(limits, name):,}, the smallest had {value:,}"
+                     for name, value in smallest.items())
+    raise RuntimeError(f"{MAX_INFEASIBLE} cells in a row are over a limit ({told}): allow more, in another run folder; "
+                       "a warm start can take the cells of this one")
 
 # %% ../../nbs/04_searching/05_trials.ipynb #50c37c9c
 def run_trials(
@@ -336,6 +342,7 @@ def run_trials(
     ledger, pause = Ledger(study, alone), PAUSE
     loop = _Scoring(ledger, Proposer(space, sampler, seed, options), objective, trials, cost)
     with Watch(trials, story := ledger.read(), progress, on_trial) as watch:
+        loop.on_report = watch.show
         while not loop.is_over(story) and time.time() < until:
             _check_not_stuck(story.finished(), options.limits)
             if loop.turn(story): pause = PAUSE
