@@ -47,8 +47,9 @@ from PIL import Image
 
 from csnas_nb import as_genotype, load_classifier, load_images, load_splits, open_run, search
 from csnas_nb.__main__ import VERBS, main, make_app
-from csnas_nb.evaluating.checkpoints import load_trained, plot_log
+from csnas_nb.evaluating.checkpoints import load_trained, plot_log, read_log
 from csnas_nb.evaluating.recipes import RECIPES, Recipe
+from csnas_nb.evaluating.reports import Compared, comparison_table
 from csnas_nb.images.decoding import decode_images
 from csnas_nb.images.folders import folder_catalogue, read_ground_truth
 from csnas_nb.images.sources import DATASETS
@@ -56,7 +57,7 @@ from csnas_nb.networks.genotype import (
     KNOWN_CELLS, MAX_NODES, CellGraph, Genotype, from_json, from_text, to_json, to_text,
 )
 from csnas_nb.networks.operations import OPERATIONS
-from csnas_nb.runs.evaluations import evaluate_cells
+from csnas_nb.runs.evaluations import evaluate_cells, read_reports, write_evaluation
 from csnas_nb.runs.run import known_repeatability
 from csnas_nb.scoring.config import PRESETS, QUICK, ScoreConfig, config_from_dict
 from csnas_nb.scoring.scorer import load_pretrained
@@ -65,7 +66,7 @@ from csnas_nb.searching.results import SearchResult
 from csnas_nb.searching.run_folder import load_result
 from csnas_nb.searching.space import SearchSpace, decode_genotype, encode_genotype, random_params
 from csnas_nb.support.checks import bare_type, setting_types, shown
-from csnas_nb.support.files import read_tensors, write_tensors
+from csnas_nb.support.files import only_one, read_json, read_tensors, write_tensors, write_whole
 
 SLOW = os.environ.get("CSNAS_SLOW") == "1"
 LONGEST = 10  # seconds of one processor for a case; nearly all take milliseconds
@@ -499,6 +500,56 @@ class TestRunFolders(Hostile):
         told = [f"a report of another version: it has no {', '.join(n for n in report_names() if n not in report)}"]
         self.assertIsNone(self.refused(lambda: open_run(place).reports, *told))
         self.assertIsNone(self.refused(lambda: load_classifier(place), *told))
+
+    @cases(60, where=st.lists(st.integers(0, 40), min_size=1, max_size=4), value=NESTS)
+    def test_report(self, where, value):
+        "A report with one entry put another way, however deep: it is refused by the file's name, or it can be printed."
+        stored = json.loads(self.files["evaluation.json"])
+        inner = [stored["reports"][0]]
+        for step in where:
+            key = (list(inner[-1]) if isinstance(inner[-1], dict) else range(len(inner[-1])))[step % len(inner[-1])]
+            last = inner[-1]
+            if not isinstance(last[key], (dict, list)) or not last[key]: break
+            inner.append(last[key])
+        last[key] = value
+        place = self.with_file("evaluation.json", json.dumps(stored).encode())
+        found = self.refused(lambda: open_run(place).reports, str(place / "evaluation.json"))
+        if found: self.assertIn("multiply-adds", comparison_table([Compared("found", found[0])]))
+        self.refused(lambda: load_classifier(place), str(place))
+
+    @unittest.skipUnless(hasattr(os, "mkfifo"), "pipes of a file system")
+    def test_pipes(self):
+        "What is no plain file is refused by its name, and not waited for."
+        readers = {"settings.json": read_json, "evaluation.json": read_reports, "log.csv": read_log,
+                   "network.safetensors": load_trained, "other.safetensors": load_pretrained}
+        place = self.folder / "pipes"
+        for name, read in readers.items():
+            shutil.rmtree(place, ignore_errors=True)
+            place.mkdir()
+            for make in (os.mkfifo, os.mkdir):
+                make(place / name)
+                target = place if read is read_reports else place / name
+                self.assertIsNone(self.refused(lambda read=read, target=target: read(target), f"{place / name} is a "))
+                os.unlink(place / name) if make is os.mkfifo else os.rmdir(place / name)
+
+    def test_links(self):
+        "Nothing is written by way of a link, and locks empty nothing."
+        precious = self.holding("precious", b"of somebody else")
+        place = self.folder / "links"
+        place.mkdir()
+        report = json.loads(self.files["evaluation.json"])["reports"][0]
+        for name in ("evaluation.json", ".evaluation.json", "settings.json", ".settings.json", "log.csv", ".log.csv"):
+            (place / name).symlink_to(precious)
+        for name in ("settings.json", "log.csv"): write_whole(place / name, b"{}")
+        (place / "evaluation.json").unlink()
+        write_evaluation(place, {"reports": [report]})
+        for name in (".lock", ".evaluation.lock"):
+            (place / name).unlink(missing_ok=True)
+            (place / name).symlink_to(precious)
+        self.assertIsNone(self.refused(lambda: write_evaluation(place, {"reports": []}), ".evaluation.lock is a link"))
+        with self.assertRaisesRegex(ValueError, "lock is a link"), only_one(place): pass
+        self.assertEqual(precious.read_bytes(), b"of somebody else")
+        self.assertEqual(len(read_reports(place)), 1)
 
     @cases(30, content=cut(b'{"fingerprint": "x", "checks": {}}') | st.dictionaries(st.text(max_size=3), NESTS)
            .map(lambda found: json.dumps({"fingerprint": "of other images"} | found).encode()))

@@ -65,9 +65,9 @@ def compare(
 
 def facts(
     classifier:Classifier, # from `train` or `load`
-)->dict[str, str]: # JSON by name: classes, sides
+)->dict[str, str]: # JSON by name: classes, sides, and how pictures become images of these sides
     "What a user of an exported network must know."
-    return {"classes": json.dumps(classifier.classes), "sides": json.dumps(classifier.sides)}
+    return {name: json.dumps(getattr(classifier, name)) for name in ("classes", "sides", "preparation")}
 
 # %% ../../nbs/06_using/03_exports.ipynb #039ef70d
 def export_program(
