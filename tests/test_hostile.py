@@ -51,8 +51,8 @@ from csnas_nb.evaluating.checkpoints import load_trained, plot_log, read_log
 from csnas_nb.evaluating.recipes import RECIPES, Recipe
 from csnas_nb.evaluating.reports import Compared, comparison_table
 from csnas_nb.images.decoding import decode_images
-from csnas_nb.images.folders import folder_catalogue, read_ground_truth
-from csnas_nb.images.sources import DATASETS
+from csnas_nb.images.named import DATASETS
+from csnas_nb.images.tables import folder_catalogue, read_ground_truth
 from csnas_nb.networks.genotype import (
     KNOWN_CELLS, MAX_NODES, CellGraph, Genotype, from_json, from_text, to_json, to_text,
 )
@@ -739,6 +739,15 @@ class TestTables(Hostile):
         table = self.refused(lambda: read_ground_truth(path), str(path))
         if table is not None: self.assertTrue((table.sum(axis=1) == 1).all() and table.index.is_unique)
 
+    def test_names(self):
+        "Names are text: numbers with zeros before them, and what other programs take for nothing."
+        names = ["007", "7", "7.0", "NA", "nan", "None", "1e3", "-0", "True"]
+        path = self.holding("GroundTruth.csv", "\n".join(["image,A,B", *(f"{name},1,0" for name in names)]).encode())
+        self.assertEqual(read_ground_truth(path).index.tolist(), names)
+        for head in ("image,A,A", "image,image,A", "A,image,A"):
+            path = self.holding("GroundTruth.csv", f"{head}\na,1,0\n".encode())
+            self.assertIsNone(self.refused(lambda path=path: read_ground_truth(path), str(path)), head)
+
     def test_shares(self):
         "Rows that add up to one and are no classes all the same."
         for row in ("2,-1", "0.5,0.5", "nan,1", "1,", "inf,-inf", "x,1", "True,x", "1,1", "0,0", "1e30,-1e30"):
@@ -751,8 +760,9 @@ class TestTables(Hostile):
             path = self.holding("GroundTruth.csv", table.encode())
             self.assertIsNone(self.refused(lambda path=path: read_ground_truth(path), str(path)), table)
 
-    @cases(25, names=st.lists(st.sampled_from(["a", "b", "train", "test", "val", "Valid", "train/a", "test/a", "test/b",
-                                               "train/b", ".hidden", "a/b/c", "valid/a"]), max_size=5),
+    @cases(40, names=st.lists(st.sampled_from(["a", "b", "train", "test", "val", "Valid", "train/a", "test/a", "test/b",
+                                               "train/b", ".hidden", "a/b/c", "valid/a", "Training/a", "seg_test/b",
+                                               "seg_train/a", "a/x", "b/x", "b/y", "a/y"]), max_size=5),
            labelled=st.booleans())
     def test_layouts(self, names, labelled):
         "Folders in any order."
@@ -764,9 +774,42 @@ class TestTables(Hostile):
             (place / name / f"{k}.png").touch()
         found = self.refused(lambda: folder_catalogue(place, labelled, progress=False), str(place))
         if found is None: return
+        self.assertEqual(found.files, tuple(sorted(found.files)))
         parts = torch.cat([part for part in (found.train, found.valid, found.test) if part is not None])
         self.assertEqual(len(parts), len(parts.unique()))
         self.assertTrue(not labelled or len(found.labels) == len(found.files) and len(found.classes) >= 2)
+
+
+    @cases(60, kinds=st.lists(st.integers(0, 3), min_size=2, max_size=40), seed=st.integers(0, 2**63 - 1), draw=st.data())
+    def test_cut(self, kinds, seed, draw):
+        "Class folders with copies, in any proportion: no copy is on both sides, and the search knows the same test files."
+        contents = [draw.draw(st.integers(0, 60)) for _ in kinds]
+        place = self.folder / "cut"
+        shutil.rmtree(place, ignore_errors=True)
+        for n, (kind, content) in enumerate(zip(kinds, contents)):
+            (place / "abcd"[kind]).mkdir(parents=True, exist_ok=True)
+            (place / "abcd"[kind] / f"{n}.png").write_bytes(f"{content}".encode())
+        known = folder_catalogue(place, False, progress=False, split_seed=seed)
+        tested, learnt = ([known.files[i] for i in part.tolist()] for part in (known.test, known.train))
+        self.assertEqual(sorted([*tested, *learnt]), sorted(known.files))
+        self.assertFalse({file.read_bytes() for file in tested} & {file.read_bytes() for file in learnt})
+        self.assertEqual(bool(tested), len({*contents}) > 1)
+        found = self.refused(lambda: folder_catalogue(place, True, progress=False, split_seed=seed), str(place))
+        if found is not None: self.assertEqual([found.files[i] for i in found.test.tolist()], tested)
+
+    @cases(60, size=st.integers(1, 5), draw=st.data())
+    def test_links(self, size, draw):
+        "Folders full of links to one another are read, each real file at its own place."
+        place, ends = self.folder / "web", st.integers(0, size - 1)
+        shutil.rmtree(place, ignore_errors=True)
+        for n in range(size):
+            (place / f"{n}").mkdir(parents=True)
+            (place / f"{n}" / f"{n}.png").write_bytes(bytes([n]))
+        for k, (a, b) in enumerate(draw.draw(st.lists(st.tuples(ends, ends | st.just(size)), max_size=8))):
+            (place / f"{a}" / f"to{k}").symlink_to(place if b == size else place / f"{b}")
+        found = folder_catalogue(place, False, progress=False).files
+        self.assertEqual(len(found), len({*found}))
+        self.assertLessEqual({place / f"{n}" / f"{n}.png" for n in range(size)}, {*found})
 
 
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "TIFF", "WEBP", "PPM")
@@ -811,9 +854,12 @@ class TestImages(Hostile):
         png = picture("PNG")
         files = {"a.png": b"", "b.ppm": b"P6 20000 20000 255\n", "c.ppm": b"P6 a b 255\n", "d.tif": real.getvalue(),
                  "e.png": png[:8] + b"\0\0\0\x0dIHXR" + png[16:], "f.png": png[:40], "g.png": b"\0" * 99,
-                 "h.png": png.replace(b"IDAT", b"IDAX"), "i.ppm": b"P6 8 8 99999999\n" + b"\0" * 192}
-        for name, content in files.items():
-            path = self.holding(name, content)
+                 "h.png": png.replace(b"IDAT", b"IDAX"), "i.ppm": b"P6 8 8 99999999\n" + b"\0" * 192,
+                 "j.png": b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\nshowpage\n", "k.png": b"BM" + b"\0" * 60,
+                 "l.jpg": b"\xd7\xcd\xc6\x9a\0\0" + b"\0" * 60}
+        os.mkfifo(self.folder / "pipe.png")
+        for name, content in [*files.items(), ("pipe.png", None)]:
+            path = self.folder / name if content is None else self.holding(name, content)
             told = f"{path} does not decode ("
             self.assertIsNone(self.refused(lambda path=path: decode_images([path], 8), told), name)
 

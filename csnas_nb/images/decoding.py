@@ -7,15 +7,19 @@ __all__ = ['decode_image', 'decode_images']
 
 # %% ../../nbs/01_images/02_decoding.ipynb #b695b28a
 import logging
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
-from functools import partial
+import os
+import stat
+import warnings
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import cache, partial
 from pathlib import Path
 from typing import Annotated, Literal
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image, ImageOps, features
 from annotated_types import Ge, Le
 from torch import Tensor
 from tqdm.auto import tqdm
@@ -39,18 +43,70 @@ def scale_16_bit(
     return Image.fromarray(np.round(values / 257).astype(np.uint8), "L")
 
 # %% ../../nbs/01_images/02_decoding.ipynb #03ef1e00
+STRIP = 2**22
+"Pixels of a large picture that are composed at a time."
+
+def _on_white(image: Image.Image) -> Image.Image:
+    "Any picture as RGB, what is transparent composed on white, in strips: a large one takes the memory of two at most."
+    whole, rows = Image.new("RGB", image.size), max(1, STRIP // max(1, image.width))
+    for top in range(0, image.height, rows):
+        box = (0, top, image.width, min(top + rows, image.height))
+        strip = image.crop(box).convert("RGBA")
+        whole.paste(Image.alpha_composite(Image.new("RGBA", strip.size, "white"), strip).convert("RGB"), box)
+    return whole
+
 def to_rgb(
     image:Image.Image, # in any mode but floating point
 )->Image.Image: # mode RGB, 8 bits a channel
     "Any picture as 8-bit RGB: EXIF rotation applied, 16 bits scaled, transparency composed on white."
-    image = ImageOps.exif_transpose(image)
+    image.load()
+    if image.getexif().get(ExifTags.Base.Orientation, 1) != 1: image = ImageOps.exif_transpose(image)
     if image.mode == "F":
         raise ValueError("floating-point pixels have no fixed range: store the image with 8 or 16 bits")
     if image.mode in SIXTEEN_BIT: image = scale_16_bit(image)
-    if image.has_transparency_data:
-        image = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-    return image.convert("RGB")
+    return _on_white(image) if image.has_transparency_data else image.convert("RGB")
+
+# %% ../../nbs/01_images/02_decoding.ipynb #430c73bf
+IMAGE_FORMATS = {
+    "JPEG": (".jpg", ".jpeg", ".jfif"), "PNG": (".png",), "BMP": (".bmp",), "GIF": (".gif",), "TIFF": (".tif", ".tiff"),
+    "PPM": (".ppm", ".pgm", ".pbm"), "WEBP": (".webp",), "AVIF": (".avif",), "JPEG2000": (".jp2",),
+    "HEIF": (".heic", ".heif"),
+}
+"Kinds of image file by Pillow's names, with the endings of their names."
+
+@cache
+def readable_formats()->tuple[str, ...]: # of `IMAGE_FORMATS`
+    "The kinds of image file that can be read on this machine."
+    there = {"WEBP": "webp", "AVIF": "avif", "JPEG2000": "jpg_2000"}        # what Pillow may have been built without
+    able = {*features.get_supported()}
+    missing = {kind for kind, feature in there.items() if feature not in able}
+    try: from pillow_heif import register_heif_opener  # pyright: ignore[reportMissingImports]
+    except ImportError: missing.add("HEIF")
+    else: register_heif_opener()
+    return tuple(kind for kind in IMAGE_FORMATS if kind not in missing)
+
+def readable_endings()->tuple[str, ...]: # '.jpg', ...
+    "File endings that count as images, in either case."
+    return tuple(ending for kind in readable_formats() for ending in IMAGE_FORMATS[kind])
+
+# %% ../../nbs/01_images/02_decoding.ipynb #ab99f64c
+@contextmanager
+def opened(
+    path:Path|str, # an image file
+    size:int, # side of the square that is wanted, in pixels
+)->Iterator[Image.Image]: # not decoded yet; JPEG files will be at a fraction of their pixels where that is enough
+    "A picture of a kind that is promised, whatever its name says."
+    if not stat.S_ISREG(os.stat(path).st_mode): raise ValueError("it is no regular file")
+    with Image.open(path, formats=readable_formats()) as image:
+        if image.mode == "RGB": image.draft("RGB", (2 * size, 2 * size))
+        yield image
+
+@contextmanager
+def quietly()->Iterator[None]: # inside: no warnings; for one thread, since the filters are everybody's
+    "What Pillow warns of, as odd EXIF data or a large picture, is not said again."
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
 
 # %% ../../nbs/01_images/02_decoding.ipynb #ecedb905
 MAX_SIDE = 4096
@@ -70,18 +126,32 @@ def decode_image(
     size:int, # side of the result in pixels
 )->Tensor: # (3, size, size), uint8
     "One file as a square RGB tensor: middle crop, then resize."
-    with Image.open(path) as image:
-        if image.mode == "RGB": image.draft("RGB", (2 * size, 2 * size))
-        picture = ImageOps.fit(to_rgb(image), (size, size), Image.Resampling.BICUBIC)
+    with quietly(), opened(path, size) as image: return _middle(image, size)
+
+def _middle(image: Image.Image, size: int) -> Tensor:
+    "The middle of a picture as a square tensor."
+    picture = ImageOps.fit(to_rgb(image), (size, size), Image.Resampling.BICUBIC)
     return torch.from_numpy(np.array(picture)).permute(2, 0, 1)
 
 # %% ../../nbs/01_images/02_decoding.ipynb #9034601d
-def _decode_or_none(path: Path, size: int, on_error: str) -> Tensor | None:
-    try: return decode_image(path, size)
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+ALONE_ABOVE = 2**23
+"Pixels above which a picture is decoded alone: several large ones at once, in several threads, would fill the memory."
+
+def _alone(image: Image.Image, size: int) -> Tensor:
+    "A large picture as a square; its pixels are gone before those of the next one come."
+    try: return _middle(image, size)
+    finally: image.close()
+
+def _decode_or_none(path: Path, size: int, on_error: str, alone: Executor) -> Tensor | None:
+    "A file as a square; None where it does not decode and may be skipped."
+    try:
+        with opened(path, size) as image:
+            if image.width * image.height <= ALONE_ABOVE: return _middle(image, size)
+            return alone.submit(_alone, image, size).result()
+    except Exception as error:                                        # a damaged file can raise anything inside Pillow
         if on_error == "skip": return None
         hint = "on_error='skip' (csnas: --skip-broken) leaves such files out"
-        raise ValueError(f"{path} does not decode ({error}); {hint}") from error
+        raise ValueError(f"{path} does not decode ({error or type(error).__name__}); {hint}") from error
 
 # %% ../../nbs/01_images/02_decoding.ipynb #3d4a4b6f
 def decode_images(
@@ -91,8 +161,8 @@ def decode_images(
     progress:bool=True, # show a bar from 1,000 files on?
 )->tuple[Tensor, Tensor, tuple[str, ...]]: # (N, 3, size, size) uint8; positions kept; names skipped
     "Many files decoded by threads, in order, with a progress bar when it takes long."
-    attempt = partial(_decode_or_none, size=size, on_error=on_error)
-    with ThreadPoolExecutor() as pool:
+    with quietly(), ThreadPoolExecutor(1) as alone, ThreadPoolExecutor() as pool:
+        attempt = partial(_decode_or_none, size=size, on_error=on_error, alone=alone)
         quiet = not progress or len(paths) < 1000
         pictures = list(tqdm(pool.map(attempt, paths), "decoding", len(paths), unit="img", leave=False, disable=quiet))
     kept = [i for i, picture in enumerate(pictures) if picture is not None]

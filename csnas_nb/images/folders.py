@@ -6,36 +6,72 @@
 __all__ = []
 
 # %% ../../nbs/01_images/03_folders.ipynb #719af1b3
+import hashlib
 import logging
-from collections.abc import Callable, Sequence
+import os
+import re
+from collections import Counter, defaultdict
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
-import pandas as pd
 import torch
+from scipy.sparse import coo_matrix
+from scipy.sparse.csgraph import connected_components
 from torch import Tensor
 
-from .decoding import decode_images
-from .image_set import cut
-from ..support.files import refusing
+from .decoding import readable_endings
+from .image_set import cut, cut_by_class
 
 # %% ../../nbs/01_images/03_folders.ipynb #3f0df422
 _log = logging.getLogger(__name__)
 
-# %% ../../nbs/01_images/03_folders.ipynb #d786234f
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm", ".pbm")
-"File endings that count as images, in either case."
+# %% ../../nbs/01_images/03_folders.ipynb #5a14179c
+@dataclass(frozen=True)
+class Listing:
+    "What lies in a folder, at any depth: image files, folders, and how much else, by why it is passed over."
+    folder: Path
+    files: tuple[Path, ...]  # sorted
+    folders: tuple[Path, ...]  # sorted, without hidden ones
+    others: Counter[str]  # '.txt': 3, 'broken links': 1
 
-def image_files(
-    folder:Path, # searched at any depth
-)->list[Path]: # sorted; hidden files and files in hidden folders are left out
-    "The image files in a folder."
-    def hidden(path): return any(part.startswith(".") for part in path.relative_to(folder).parts)
-    return sorted(p for p in folder.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES and p.is_file() and not hidden(p))
+ASIDE, CIRCLE = "hidden or of the system", "links in a circle"
+"Why something is passed over."
+SYSTEM_NAMES = ("@eadir", "__macosx", "#recycle", "$recycle.bin", "lost+found", "thumbs.db", "desktop.ini")
+"Of files and folders that systems put between pictures, in lower case; hidden ones apart."
 
-# %% ../../nbs/01_images/03_folders.ipynb #2b7b58c6
+def _kind(entry: os.DirEntry[str]) -> str:
+    "What an entry of a folder is, behind its links."
+    try: known = "folder" if entry.is_dir() else "file" if entry.is_file() else None
+    except OSError: known = None
+    return known or ("broken links" if entry.is_symlink() else "no regular files")
+
+# %% ../../nbs/01_images/03_folders.ipynb #ffb86b0d
+def list_images(
+    folder:Path, # an existing folder
+)->Listing: # nothing is opened
+    "The images in a folder, links followed, loops apart."
+    endings, files, folders, others, followed = readable_endings(), [], [], Counter(), set()
+    todo: list[tuple[Path, tuple[str, ...], bool, bool]]           # and the real folders above, hidden? behind a link?
+    todo = [(folder, (os.path.realpath(folder),), False, False)]
+    while todo:
+        place, way, hidden, linked = todo.pop()
+        with os.scandir(place) as entries: found = sorted(entries, key=lambda entry: entry.name)
+        for entry in found:
+            kind, link, ending = _kind(entry), entry.is_symlink(), os.path.splitext(entry.name)[1].lower()
+            aside = hidden or entry.name.startswith(".") or entry.name.lower() in SYSTEM_NAMES
+            if kind == "folder" and not (link and aside):
+                real = os.path.realpath(entry.path) if link else os.path.join(way[-1], entry.name)
+                if real in way or link and linked and real in followed: others[CIRCLE] += 1; continue
+                if link: followed.add(real)
+                if not aside: folders.append(Path(entry.path))
+                todo.append((Path(entry.path), (*way, real), aside, linked or link))
+            elif kind == "file" and not aside and ending in endings: files.append(Path(entry.path))
+            else: others[ASIDE if aside else (ending or "without an ending") if kind == "file" else kind] += 1
+    return Listing(folder, tuple(sorted(files)), tuple(sorted(folders)), others)
+
+# %% ../../nbs/01_images/03_folders.ipynb #9432b1b5
 @dataclass(frozen=True)
 class Catalogue:
     "What a source holds, before any pixel is read."
@@ -49,163 +85,242 @@ class Catalogue:
     mirror: bool = True  # is a mirror image as good an image?
     files: tuple[Path, ...] = field(default=(), repr=False)  # of all images, where they are files
     valid: Tensor | None = None  # positions of the validation images, where there are some; in no other split
+    groups: Tensor | None = None  # int64, of all images: what has one number stays together; None: cuts go by image
+    own_test: bool = True  # did the source bring its test images?
+    copies: int = 0  # how many files have the same bytes as an earlier one
+    others: Mapping[str, int] = field(default_factory=dict)  # what is passed over, by why
 
-    def positions(
-        self,
-        split:str, # which
-    )->Tensor: # (n,)
+    def positions(self, split: str) -> Tensor:
         "Positions of the images of a split: 'train', 'test' or 'all'."
-        everything = [part for part in (self.train, self.valid, self.test) if part is not None]
-        parts = {"train": self.train, "test": self.test, "all": torch.cat(everything)}
+        parts = {"train": self.train, "test": self.test, "all": torch.cat([*parts_of(self).values()])}
         if split not in parts: raise ValueError(f"split must be one of {', '.join(parts)}, got {split!r}")
         return parts[split]
 
-# %% ../../nbs/01_images/03_folders.ipynb #cc7bc607
+# %% ../../nbs/01_images/03_folders.ipynb #a4e3ca6a
+def parts_of(
+    entries:Catalogue, # of any source
+)->dict[str, Tensor]: # positions by split: train, valid where there is one, test
+    "The splits of a source."
+    parts = {"train": entries.train, "valid": entries.valid, "test": entries.test}
+    return {split: part for split, part in parts.items() if part is not None}
+
+# %% ../../nbs/01_images/03_folders.ipynb #97d0abac
 TEST_SHARE = 0.2
 "Share of the images set aside as the test split where the data brings none."
 
 def seeded_test_split(
     count:int, # number of images, at least 2
+    seed:int=0, # of the cut
 )->tuple[Tensor, Tensor]: # positions for training and for testing, sorted
-    "The split of a source that brings none: a fifth for testing, always the same."
+    "The split of a source that brings none: a fifth for testing, the same for a seed."
     if count < 2: return torch.arange(count), torch.arange(0)
     if count < 5: return torch.arange(count - 1), torch.arange(count - 1, count)
-    train, test = cut(count, (1 - TEST_SHARE, TEST_SHARE))
+    train, test = cut(count, (1 - TEST_SHARE, TEST_SHARE), seed)
     return train, test
 
-# %% ../../nbs/01_images/03_folders.ipynb #72d62142
-TEST_NAMES = ("test", "val", "valid", "validation")
-"Folders beside `train`: the first that is there holds the test images; those after `test` hold validation images."
+# %% ../../nbs/01_images/03_folders.ipynb #988f1d89
+def hold_back(
+    entries:Catalogue, # of a source
+    positions:Tensor, # sorted, of those to cut
+    share:float, # of the second part, above 0 and below 1
+    seed:int, # of the cut
+)->tuple[Tensor, Tensor]: # positions to train on, and to choose by
+    "A part of the training images held back for choosing; by class and group where the source knows groups."
+    if entries.groups is None:
+        train, held = cut(len(positions), (1 - share, share), seed)
+        return positions[train], positions[held]
+    kinds = torch.zeros_like(positions) if entries.labels is None else entries.labels[positions]
+    train, held = cut_by_class(kinds, entries.groups[positions], share, seed)
+    if not len(held): raise ValueError(f"{len(positions)} images are too few to hold a part back, copies apart")
+    return positions[train], positions[held]
 
-def _split_folders(folder: Path, names: Sequence[str]) -> list[str]:
-    "The subfolders with these names, in their order, in whatever case they are written."
-    return [d.name for name in names for d in sorted(folder.iterdir()) if d.is_dir() and d.name.lower() == name]
+# %% ../../nbs/01_images/03_folders.ipynb #1d92c43a
+ROLE_WORDS = {
+    "train": ("train", "training", "trn", "trainval"), "valid": ("val", "valid", "validation", "validate", "dev"),
+    "eval": ("eval", "evaluation"), "test": ("test", "testing", "tst", "holdout"),
+}
+"Words that name a split; `eval` is for testing where there is no test, and for choosing beside one."
+SHORT_WORDS = {"tr": "train", "va": "valid", "ev": "eval", "te": "test", "ts": "test"}
+"Words that name a split where all folders are splits."
+PLAIN_WORDS = ("dataset", "set", "data", "images", "image", "imgs", "img", "split", "folder", "pictures", "photos")
+"Words that say nothing beside them."
 
-def _own_splits(files, folder, trains, tests):
-    "The files of split folders, and the positions of training, validation (None where there are none) and test images."
-    if tests[0].lower() != "test" and len(tests) > 1:
-        raise ValueError(f"{folder}: {' and '.join(tests)} beside {trains[0]}, no test: which holds the test images?")
-    files = [f for f in files if f.relative_to(folder).parts[0] in (*trains, *tests)]
-    tops, valids = [f.relative_to(folder).parts[0] for f in files], tests[1:] if tests[0].lower() == "test" else []
-    part = torch.tensor([2 if top == tests[0] else 1 if top in valids else 0 for top in tops])
-    train, valid, test = ((part == k).nonzero()[:, 0] for k in range(3))
-    return files, train, valid if len(valid) else None, test
+def role_of(
+    name:str, # of a folder or a file
+    short:bool=False, # do `SHORT_WORDS` count?
+)->tuple[str|None, tuple[str, ...]]: # 'train', 'valid', 'eval', 'test' or None, and the other words
+    "The split that a name says, by its whole words, in any case: `latest` is not a test."
+    known = {word: role for role, words in ROLE_WORDS.items() for word in words} | (SHORT_WORDS if short else {})
+    def role(word): return next((known[w] for w in (word, *map(word.removesuffix, PLAIN_WORDS)) if w in known), None)
+    words = []
+    for pattern in (r"[^\W\d_]+|\d+", r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+|[^\W\d_a-zA-Z]+"):     # then TestSet as well
+        words = [word.lower() for word in re.findall(pattern, name)]
+        roles = {role(word) for word in words} - {None}
+        if roles == {"train", "valid"}: roles = {"train"}                                     # train_val: both
+        rest = tuple(word for word in words if role(word) is None and word not in PLAIN_WORDS)
+        if roles: return (roles.pop() if len(roles) == 1 else None), rest
+    return None, tuple(words)
 
-# %% ../../nbs/01_images/03_folders.ipynb #2600975a
-TABLE_PATTERN = "*GroundTruth.csv"
-"File name of a table of labels, as the ISIC challenges write it."
+# %% ../../nbs/01_images/03_folders.ipynb #e988ec59
+def split_folders(
+    folder:Path, # for the words of an error
+    tops:Sequence[str], # names of the folders in it
+)->dict[str, tuple[str, ...]]: # names by split: train, valid, test; empty where the folders are no splits
+    "Which folders are splits, by their names."
+    whole = len(tops) > 1 and all(role_of(top, short=True)[0] for top in tops)
+    families = defaultdict(lambda: defaultdict(list))
+    for top in sorted(tops):
+        role, rest = role_of(top, short=whole)
+        if role: families[() if whole else rest][role].append(top)
+    splits = [family for family in families.values() if "train" in family and len(family) > 1]
+    if len(splits) > 1:
+        both = " and ".join(str(family["train"][0]) for family in splits)
+        raise ValueError(f"{folder}: {both} each have a test folder beside them: take the folders of one data set")
+    if whole and "train" not in families[()]:
+        raise ValueError(f"{folder}: {', '.join(sorted(tops))} are for testing or choosing, and none is for training")
+    return _settled(folder, splits[0]) if splits else {}
 
-def _class_folders(files: list[Path], folder: Path, depth: int) -> tuple[Tensor, tuple[str, ...]]:
-    "Label of every file and the class names, from the name of its folder `depth` levels below `folder`."
-    parts = [f.relative_to(folder).parts for f in files]
-    loose = [f.name for f, p in zip(files, parts) if len(p) < depth + 2]
-    if loose:
-        needed = f"labels need one subfolder a class, or a table {TABLE_PATTERN}"
-        raise ValueError(f"{folder}: {needed}, but {loose[0]} lies outside of any")
-    tops = {folder / Path(*p[:depth]) for p in parts}
-    named = {d.name for top in tops for d in top.iterdir() if d.is_dir() and not d.name.startswith(".")}
-    classes = sorted({p[depth] for p in parts})
-    empty = sorted(named - set(classes))
+# %% ../../nbs/01_images/03_folders.ipynb #c91da7df
+def _settled(folder, family):
+    "What tests and what chooses; ValueError where that cannot be told."
+    train, valid, judge, test = (family.get(role, []) for role in ("train", "valid", "eval", "test"))
+    if not test: test, judge = judge or valid, []
+    if test is valid: valid = []
+    if len(test) > 1:
+        raise ValueError(f"{folder}: {' and '.join(test)} beside {train[0]}: which holds the test images?")
+    return {"train": tuple(train), "valid": (*valid, *judge), "test": tuple(test)}
+
+# %% ../../nbs/01_images/03_folders.ipynb #6aa1ce93
+@dataclass(frozen=True)
+class Layout:
+    "How the images of a folder lie: their splits, and the level of their class folders."
+    files: tuple[Path, ...]  # without those in no split
+    levels: tuple[int, ...]  # of each file: how many folders are above its class folder
+    splits: dict[str, Tensor]  # positions by split: train, valid, test; empty: the folder brings none
+
+def _wrapped(parts: Sequence[tuple[str, ...]], folders: Sequence[tuple[str, ...]]) -> int:
+    "How many folders lie around everything."
+    level = 0
+    while len({d[level] for d in folders if len(d) == level + 1}) == 1 and all(len(p) > level + 2 for p in parts):
+        level += 1
+    return level
+
+def _inner(top: str, parts: Sequence[tuple[str, ...]], level: int) -> int:
+    "The level of the class folders in a split folder: below folders of its own name, or of a plain one."
+    while len(names := {p[level] for p in parts}) == 1 and all(len(p) > level + 2 for p in parts):
+        if not names & {top, *PLAIN_WORDS}: break
+        level += 1
+    return level
+
+# %% ../../nbs/01_images/03_folders.ipynb #9d57af29
+def layout_of(
+    listing:Listing, # of at least one file
+)->Layout: # ValueError where a split holds no images
+    "The splits and the level of the class folders, from the names of folders."
+    folder = listing.folder
+    parts, folders = ([p.relative_to(folder).parts for p in ps] for ps in (listing.files, listing.folders))
+    level = _wrapped(parts, folders)
+    named = split_folders(folder, sorted({d[level] for d in folders if len(d) == level + 1}))
+    if not named: return Layout(listing.files, (level,) * len(parts), {})
+    by_top = defaultdict(list)
+    for p in parts: by_top[p[level] if len(p) > level + 1 else None].append(p)
+    levels, role = {}, {}
+    for split, tops in named.items():
+        for top in tops:
+            if top not in by_top: raise ValueError(f"{folder}: no images in the folder {top}, which is for {split}")
+            levels[top], role[top] = _inner(top, by_top[top], level + 1), split
+    kept = [(f, p[level]) for f, p in zip(listing.files, parts) if len(p) > level + 1 and p[level] in role]
+    of = np.array([role[top] for _, top in kept])
+    splits = {split: torch.from_numpy((of == split).nonzero()[0]) for split in named}
+    return Layout(tuple(f for f, _ in kept), tuple(levels[top] for _, top in kept), splits)
+
+# %% ../../nbs/01_images/03_folders.ipynb #a9c34ba0
+def class_names(
+    layout:Layout, # of a folder
+    folder:Path, # the folder
+)->list[str]: # '' for a file outside of any
+    "The class folder of every file."
+    parts = (f.relative_to(folder).parts for f in layout.files)
+    return [p[level] if len(p) > level + 1 else "" for p, level in zip(parts, layout.levels)]
+
+# %% ../../nbs/01_images/03_folders.ipynb #45d4e70b
+def class_folders(
+    layout:Layout, # of a folder
+    listing:Listing, # of the same
+    needed:str="one subfolder a class", # what labels need, for the words of an error
+)->tuple[Tensor, tuple[str, ...]]: # labels of all files, and class names; ValueError where the folders are no classes
+    "Labels from the names of folders."
+    folder, found = listing.folder, class_names(layout, listing.folder)
+    if "" in found:
+        loose = layout.files[found.index("")].name
+        raise ValueError(f"{folder}: labels need {needed}, but {loose} lies outside of any")
+    roots = {folder.joinpath(*f.relative_to(folder).parts[:level]) for f, level in zip(layout.files, layout.levels)}
+    classes = tuple(sorted({*found}))
+    empty = sorted({d.name for d in listing.folders if d.parent in roots} - {*classes})
     if empty: raise ValueError(f"{folder}: class folder without images: {', '.join(empty)}")
-    if len(classes) < 2:
-        raise ValueError(f"{folder}: labels need at least two class folders, found {', '.join(classes)}")
+    if len(classes) < 2: raise ValueError(f"{folder}: labels need at least two class folders, found only {found[0]}")
+    if not layout.splits: _check_apart(layout, folder, classes)
     number = {name: label for label, name in enumerate(classes)}
-    return torch.tensor([number[p[depth]] for p in parts]), tuple(classes)
+    return torch.tensor([number[name] for name in found]), classes
 
-# %% ../../nbs/01_images/03_folders.ipynb #7da504e1
-def ground_truth_tables(
-    folder:Path, # of images
-)->dict[str, Path]: # 'train', and 'test' where there is one; empty where there is no table
-    "The tables of labels in a folder, by split (ISIC)."
-    found = {"test" if "test" in path.name.lower() else "train": path for path in sorted(folder.glob(TABLE_PATTERN))}
-    tables = {split: found[split] for split in ("train", "test") if split in found}
-    if tables and "train" not in tables:
-        raise ValueError(f"{folder} has a table of test labels, {tables['test'].name}, and none for training")
-    return tables
+# %% ../../nbs/01_images/03_folders.ipynb #a5da9955
+def _check_apart(layout, folder, classes):
+    "ValueError where all class folders hold the same subfolders: they may be splits, with the classes below."
+    below = defaultdict(set)
+    for f, level in zip(layout.files, layout.levels):
+        p = f.relative_to(folder).parts
+        below[p[level]].add(p[level + 1] if len(p) > level + 2 else "")
+    first = below[classes[0]]
+    if len(first) > 1 and "" not in first and all(other == first for other in below.values()):
+        both, same = " and ".join(classes[:3]), ", ".join(sorted(first)[:3])
+        raise ValueError(f"{folder}: {both} hold the same subfolders, {same}: are they splits or classes? Call splits "
+                         f"train and test; in class folders move the files up")
 
-# %% ../../nbs/01_images/03_folders.ipynb #32ee2ad5
-WEIGHT_COLUMNS = ("score_weight", "validation_weight")
-"Columns of a table of labels that are no classes."
+# %% ../../nbs/01_images/03_folders.ipynb #7e153ad2
+BLOCK = 4096
+"Bytes from the middle of a file that are compared before all are."
 
-def read_ground_truth(
-    path:Path, # CSV: a column 'image', one of 0 and 1 for each class
-)->pd.DataFrame: # 0 and 1: a row an image, its name as the index, a column a class
-    "A table of labels, checked: every image once, in exactly one class (ISIC)."
-    with refusing(f"{path} is not a table of labels"): table = pd.read_csv(path)
-    if "image" not in table:
-        raise ValueError(f"{path}: a table of labels has a column 'image', got {', '.join(map(str, table.columns))}")
-    table = table.astype({"image": str}).set_index("image").drop(columns=list(WEIGHT_COLUMNS), errors="ignore")
-    if table.columns.empty: raise ValueError(f"{path}: a table of labels has a column for each class, here is none")
-    if not all(pd.api.types.is_numeric_dtype(kind) for kind in table.dtypes) or not table.isin([0, 1]).all(axis=None):
-        raise ValueError(f"{path}: the columns of the classes hold 0 and 1 only")
-    wrong = table.index[(table.sum(axis=1) != 1) | table.index.duplicated()]
-    if len(wrong):
-        what = "images are in no class, in several, or listed twice"
-        raise ValueError(f"{path}: {len(wrong)} {what}, the first is {wrong[0]}")
-    return table
+def _middle_block(path: Path) -> bytes:
+    "Where two photographs of one camera differ."
+    with open(path, "rb") as file:
+        file.seek(max(0, os.path.getsize(path) // 2 - BLOCK // 2))
+        return file.read(BLOCK)
 
-# %% ../../nbs/01_images/03_folders.ipynb #60f5dfa8
-def _known_rows(tables: dict[str, Path]) -> tuple[dict[str, pd.DataFrame], tuple[str, ...]]:
-    "The tables with the classes that have a training image, and their names; rows of other classes are left out."
-    known = {split: read_ground_truth(path) for split, path in tables.items()}
-    train = known["train"]
-    classes = tuple(name for name in train.columns if train[name].any())
-    rows = {split: table.loc[table[list(classes)].sum(axis=1) == 1, list(classes)] for split, table in known.items()}
-    for split, table in rows.items():
-        left = len(known[split]) - len(table)
-        if left: _log.info("%s: %d images of classes without a training image left out", tables[split].name, left)
-    return rows, classes
+def _digest(path: Path) -> bytes:
+    "Of all bytes."
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while block := file.read(2**20): digest.update(block)
+    return digest.digest()
 
-def _files_of_rows(files: Sequence[Path], rows: dict[str, pd.DataFrame], tables: dict[str, Path]) -> list[Path]:
-    "The file of every row of the tables, in their order, found by its name without the ending."
-    by_name, twice = {}, {}
-    for f in files: (twice if f.stem in by_name else by_name).setdefault(f.stem, f)
-    for split, table in rows.items():
-        double = [name for name in table.index if name in twice]
-        missing = [name for name in table.index if name not in by_name]
-        if double:
-            both = f"{by_name[double[0]]} and {twice[double[0]]}"
-            raise ValueError(f"{tables[split]}: {len(double)} of its images have several files, the first {both}")
-        if missing:
-            what = "of its images have no file, the first is"
-            raise FileNotFoundError(f"{tables[split]}: {len(missing)} {what} {missing[0]}")
-    return [by_name[name] for table in rows.values() for name in table.index]
+# %% ../../nbs/01_images/03_folders.ipynb #22e33bd0
+def exact_copies(
+    files:Sequence[Path], # any
+)->Tensor: # (n,), int64: files with the same bytes have one number, that of the first; empty ones their own
+    "Which files are copies of one another."
+    groups, alike = torch.arange(len(files)), [list(range(len(files)))]
+    for key in (os.path.getsize, _middle_block, _digest):
+        found = []
+        for those in alike:
+            by_key = defaultdict(list)
+            for n in those:
+                try: by_key[key(files[n])].append(n)
+                except OSError: pass                             # whoever reads it will say so
+            found += [same for value, same in by_key.items() if value and len(same) > 1]
+        alike = found
+    for same in alike: groups[same] = same[0]
+    return groups
 
-# %% ../../nbs/01_images/03_folders.ipynb #e1768eb7
-def table_labels(
-    files:Sequence[Path], # images, wherever they lie
-    tables:dict[str, Path], # from `ground_truth_tables`
-    labelled:bool=True, # False: all files and no labels, the test split the same
-)->tuple[list[Path], Tensor|None, tuple[str, ...], Tensor, Tensor]: # files, labels, classes, train, test (positions)
-    "Files and labels brought together by file name (ISIC)."
-    rows, classes = _known_rows(tables)
-    kept = _files_of_rows(files, rows, tables)
-    labels = torch.from_numpy(np.concatenate([table.to_numpy().argmax(1) for table in rows.values()])).long()
-    train, test = seeded_test_split(len(kept))
-    if "test" in rows: train, test = torch.arange(len(kept)).split([len(table) for table in rows.values()])
-    if labelled: return kept, labels, classes, train, test
-    tested = {kept[i] for i in test.tolist()}
-    is_test = torch.tensor([f in tested for f in files])
-    return list(files), None, (), (~is_test).nonzero()[:, 0], is_test.nonzero()[:, 0]
-
-# %% ../../nbs/01_images/03_folders.ipynb #cf013144
-def folder_catalogue(
-    folder:Path, # an existing folder
-    labelled:bool, # whether subfolders are classes
-    on_error:Literal["raise", "skip"]="raise", # what a file that will not decode does
-    progress:bool=True, # show a bar while decoding many files?
-)->Catalogue: # nothing is decoded yet
-    "The catalogue of a folder of images."
-    if not folder.is_dir(): raise FileNotFoundError(f"no such folder: {folder}")
-    files = image_files(folder)
-    if not files: raise FileNotFoundError(f"no images in {folder} (looked for {' '.join(IMAGE_SUFFIXES)} at any depth)")
-    tops = [_split_folders(folder, name) for name in (("train",), TEST_NAMES)]
-    tables = ground_truth_tables(folder)
-    labels, classes, valid = None, (), None
-    if all(tops): files, train, valid, test = _own_splits(files, folder, *tops)
-    else: train, test = seeded_test_split(len(files))
-    if tables: (files, labels, classes, train, test), valid = table_labels(files, tables, labelled), None
-    elif labelled: labels, classes = _class_folders(files, folder, depth=1 if all(tops) else 0)
-    def read(positions: Tensor, size: int | None) -> tuple[Tensor, Tensor, tuple[str, ...]]:
-        return decode_images([files[i] for i in positions.tolist()], size or 32, on_error, progress)
-    return Catalogue(folder.resolve().name, train, test, read, labels, classes, files=tuple(files), valid=valid)
+# %% ../../nbs/01_images/03_folders.ipynb #0ddf0671
+def together(
+    *groupings:Tensor, # (n,) each, int64
+)->Tensor: # (n,), int64: one number where any of them has one number
+    "Several groupings as one: a copy of a photograph of a patient belongs to the patient."
+    count, columns, offset = len(groupings[0]), [], 0
+    for grouping in groupings:
+        _, number = grouping.unique(return_inverse=True)
+        columns.append(number.numpy() + count + offset)
+        offset += int(number.max()) + 1 if count else 0
+    rows, ends = np.tile(np.arange(count), len(groupings)), np.concatenate(columns)
+    graph = coo_matrix((np.ones(len(rows)), (rows, ends)), shape=(count + offset, count + offset))
+    return torch.from_numpy(connected_components(graph, directed=False)[1][:count]).long()

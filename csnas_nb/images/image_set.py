@@ -229,6 +229,37 @@ def cut(
     order = shuffled(count, seed)
     return [order[a:b].sort().values for a, b in zip(bounds[:-1], bounds[1:])]
 
+# %% ../../nbs/01_images/01_image_set.ipynb #bd92c3d1
+def _held(sizes: Sequence[int], share: float) -> list[int]:
+    "Which of a class's groups, in the order given, make up a share of its images: at least one, and never all."
+    count, held, got = sum(sizes), [], 0
+    wanted = min(max(count - round(count * (1 - share)), 1), count - 1)
+    for place, size in enumerate(sizes):
+        if got + size <= wanted: held.append(place); got += size
+    smallest = min(range(len(sizes)), key=lambda place: sizes[place])
+    return held or [smallest] * (len(sizes) > 1)
+
+# %% ../../nbs/01_images/01_image_set.ipynb #b06e3cc2
+def cut_by_class(
+    kinds:Tensor, # (n,), int64: the class of each image
+    groups:Tensor, # (n,), int64: images with one number stay together
+    share:float, # of the second part, above 0 and below 1
+    seed:int=0, # of the shuffle in each class
+)->tuple[Tensor, Tensor]: # two disjoint sorted parts of range(n); the second is empty where there is one group only
+    "A seeded cut by class: each class of two groups or more is in both parts, and no group is."
+    _, group = groups.unique(return_inverse=True)
+    sizes = group.bincount()
+    first = torch.full_like(sizes, len(group)).scatter_reduce(0, group, torch.arange(len(group)), "amin")
+    home = kinds[first]                                                    # a group belongs to its first image's class
+    if len(sizes) and home.bincount().max() == 1: home = torch.zeros_like(home)          # every class is one group
+    generator, held = torch.Generator().manual_seed(seed), torch.zeros(len(sizes), dtype=torch.bool)
+    order = first.argsort()
+    for kind in home.unique().tolist():
+        mine = order[home[order] == kind]
+        mine = mine[torch.randperm(len(mine), generator=generator).flip(0)]
+        held[mine[_held(sizes[mine].tolist(), share)]] = True
+    return (~held[group]).nonzero()[:, 0], held[group].nonzero()[:, 0]
+
 # %% ../../nbs/01_images/01_image_set.ipynb #07816a89
 def split_images(
     images:ImageSet, # a set with labels

@@ -237,4 +237,5 @@ def labelled_splits(
         return load_splits(**{**origin, "size": recipe.side or origin.get("size")}, **share, progress=progress)
     side = recipe.side or origin.get("size")                              # a search may have looked at smaller images
     if side is None: raise ValueError("images on the disk need a side: --size, or a recipe with one")
-    return open_splits(origin["source"], side, seed=origin.get("seed", 0), **share)
+    how = {name: origin[name] for name in ("mirror", "split_seed", "splitting") if name in origin}
+    return open_splits(origin["source"], side, seed=origin.get("seed", 0), **how, **share)

@@ -16,7 +16,7 @@ import optuna
 import torch
 
 from ..images.image_set import ImageSet
-from ..images.sources import load_images
+from ..images.sources import load_images, origin_as_of_now
 from ..networks.genotype import from_json
 from ..scoring.config import config_from_dict
 from ..scoring.zero_cost import ZERO_COST, zero_cost_objective
@@ -56,7 +56,7 @@ def find_study(
 # %% ../../nbs/04_searching/10_joining.ipynb #ee17b4df
 def _images_of(settings, joining, data, root):
     "The images of a study, loaded here as they were loaded there."
-    origin = joining["origin"]
+    origin = origin_as_of_now(joining["origin"])
     if not origin.get("source"):
         raise ValueError("the images of this study were not loaded by name: give them to `join`, as `images`")
     here = {"source": data or origin["source"], "root": root or (None if data else origin.get("root"))}

@@ -20,6 +20,7 @@ from optuna.exceptions import DuplicatedStudyError
 from optuna.trial import TrialState
 
 from ..images.image_set import ImageSet
+from ..images.sources import origin_as_of_now
 from ..networks.drawing import draw_genotype
 from ..networks.genotype import Genotype, to_json
 from ..scoring.config import ScoreConfig, config_from_dict
@@ -63,6 +64,7 @@ def as_of_now(
     if "config" in settings: settings["config"] = config_from_dict(settings["config"])
     if settings.get("objective") == "contrastive_score": settings["objective"] = "label_free_score"
     if "options" in settings: settings["options"] = {"order": "ordered", "delay": 0, **settings["options"]}
+    if settings.get("origin"): settings["origin"] = origin_as_of_now(settings["origin"])
     return as_question(**settings)
 
 # %% ../../nbs/04_searching/07_run_folder.ipynb #e13bc034
