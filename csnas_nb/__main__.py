@@ -33,6 +33,7 @@ VERBS = {
     "show": (_EVALUATE, "Show a run or a cell: genotype, size, best trials, picture."),
     "log": (_EVALUATE, "Show how training goes: the last epoch of every run below a folder."),
     "compare": (_EVALUATE, "Set trained cells side by side: errors, intervals, classes, cost."),
+    "report": (_EVALUATE, "Write a run as one HTML page: images, cell, history, errors, settings."),
     "export": (_EVALUATE, "Write a trained network into a file for other programs."),
 }
 

@@ -75,6 +75,8 @@ Limit = Annotated[Optional[int], option("Use at most this many images, chosen by
                                         allowed=whole(1, 10**9))]
 Root = Annotated[Optional[Path], option("Folder to look in first for a data set that comes by name.", IMAGES,
                                         allowed=Path)]
+NoMirror = Annotated[bool, option(
+    "Never show mirror images: for letters, signs, whatever has a left and a right.", IMAGES, "--no-mirror")]
 Skip = Annotated[bool, option("Leave out files that do not decode, and count them.", IMAGES, "--skip-broken")]
 Device = Annotated[str, option("cpu, cuda, cuda:1, mps, or auto: a GPU if there is one.", OUTPUT)]
 Json = Annotated[bool, option("Print one JSON object instead of text.", OUTPUT, "--json")]
@@ -90,6 +92,8 @@ Storage = Annotated[Optional[str], typer.Option(
     rich_help_panel=SHARING, envvar="CSNAS_STORAGE", show_envvar=True, **_reading(str))]
 Study = Annotated[Optional[str], option("Name of the study there; by default that of the run folder.", SHARING,
                                         allowed=str)]
+Timeout = Annotated[Optional[str], option("Begin no further cell after that time: 90s, 15m, 2h, 1d.", SHARING,
+                                          allowed=str)]
 Target = Annotated[str, argument("A run folder, or a cell: a known name, a file, or DARTS' text form.", str, "TARGET")]
 
 # %% ../../nbs/09_command/01_options.ipynb #82b46e21

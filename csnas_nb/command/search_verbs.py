@@ -14,13 +14,13 @@ from pathlib import Path
 from typing import Annotated, Any, Optional, cast
 
 from csnas_nb.command.options import (
-    IMAGES, OUTPUT, OWN, PROPOSALS, RULES, SCORE, SEED, SHARING, Data, Device, Images, Json, Limit, OptionGroup, Pick,
-    Plugin, Quiet, Root, Side, Skip, Storage, Study, Target, Workers, argument, check_used, emit, load_plugin, option,
-    pick_device, takes, whole, with_settings,
+    IMAGES, OUTPUT, OWN, PROPOSALS, RULES, SCORE, SEED, SHARING, Data, Device, Images, Json, Limit, NoMirror,
+    OptionGroup, Pick, Plugin, Quiet, Root, Side, Skip, Storage, Study, Target, Timeout, Workers, argument,
+    check_used, emit, load_plugin, option, pick_device, takes, whole, with_settings,
 )
 from csnas_nb.command.targets import (
     begun_with, check_memory, given_cells, loaded, one_place, own_objective, said_workers, search_json,
-    search_summary, smallest_cell, states, target_cell,
+    search_summary, seconds_in, smallest_cell, states, target_cell,
 )
 from ..networks.genotype import Genotype
 from ..runs.run import known_repeatability, open_run, write_check
@@ -133,7 +133,7 @@ def search_verb(
                                 allowed=Path)] = Path("runs/search"),
     trials: Annotated[int, option("Cells to score in all, earlier ones in the folder included.",
                                   allowed=whole(1, 10**6))] = 40,
-    size: Side = None, limit: Limit = None, root: Root = None, skip_broken: Skip = False,
+    size: Side = None, limit: Limit = None, root: Root = None, skip_broken: Skip = False, no_mirror: NoMirror = False,
     split: Annotated[str, option(
         "Which images: train, test or all. The training split leaves the test images unseen.", IMAGES)] = "train",
     preset: Annotated[str, option(PRESET_HELP, SCORE)] = "quick",
@@ -158,7 +158,7 @@ def search_verb(
     objective: Annotated[Optional[str], option(
         "To minimise in place of the score: a function of the plugin, which takes a genotype and report(epoch, "
         "value); or minus a zero-cost number: parameters, multiply_adds, synflow or naswot.", OWN)] = None,
-    workers: Workers = None, storage: Storage = None, study: Study = None,
+    workers: Workers = None, storage: Storage = None, study: Study = None, timeout: Timeout = None,
     seed: Annotated[int, option("Same seed, same machine: same cell.", OUTPUT, allowed=SEED)] = 0,
     device: Device = "auto", quiet: Quiet = False, as_json: Json = False,
     *, score: dict, proposing: dict, pruning: dict, limits: dict, ordering: dict,
@@ -169,10 +169,10 @@ def search_verb(
     rules = replace(chosen_rules(pruner, pruning, limits, pareto, given_cells(warm_start or [], warm_top)), **ordering)
     check_used({"study": study}, {"study": (bool(storage), "a --storage")})
     space = chosen_space(nodes, primitives, encoding)
-    place = pick_device(device)
+    place, seconds = pick_device(device), seconds_in(timeout)
     if objective is None or objective in ZERO_COST: check_memory(smallest_cell(nodes), config, None, place)
     found = loaded(one_place(images, data), split, seed, quiet, as_json, size=size, limit=limit, root=root,
-                   skip_broken=skip_broken)
+                   skip_broken=skip_broken, no_mirror=no_mirror)
     if objective in ZERO_COST: own = zero_cost_objective(objective, found, config.channels, config.layers, seed)
     elif objective is None: check_memory(smallest_cell(nodes), config, found.sides, place)
     usable, known = (True, "") if own else known_repeatability(config, found, run)
@@ -180,7 +180,8 @@ def search_verb(
     count = said_workers(workers, place, as_json)
     result = search(found, trials, config=config, sampler=proposals, space=space, options=rules, objective=own,
                     folder=run, storage=storage, study=study or run.name, seed=seed, device=place, workers=count,
-                    progress=not quiet)
+                    timeout=seconds, progress=not quiet)
+    if (left := trials - len(result.trials)) > 0: _log.warning("%d trials are left for the same command", left)
     if proposals.random_trials is not None and not result.proposals:
         _log.warning("the sampler never got to propose from what it had learned: of %d trials %d failed and %d were "
                      "given up", len(result.trials), states(result, "FAIL"), states(result, "PRUNED"))
@@ -193,7 +194,7 @@ def check_verb(
     images: Images = None, data: Data = None,
     run: Annotated[Optional[Path], option(
         "Run folder to keep check.json in, which csnas search looks into.", OUTPUT, allowed=Path)] = None,
-    size: Side = None, limit: Limit = None, root: Root = None, skip_broken: Skip = False,
+    size: Side = None, limit: Limit = None, root: Root = None, skip_broken: Skip = False, no_mirror: NoMirror = False,
     split: Annotated[str, option("Which images: train, test or all.", IMAGES)] = "train",
     preset: Annotated[Optional[list[str]], option(
         f"{', '.join(PRESETS)}; may be repeated: checked in order until two seeds of one order the cells clearly alike"
@@ -218,7 +219,7 @@ def check_verb(
     place = pick_device(device)
     for config in presets.values(): check_memory(smallest_cell(nodes), config, None, place)
     chosen = loaded(one_place(images, data), split, seed, quiet, as_json, size=size, limit=limit, root=root,
-                    skip_broken=skip_broken)
+                    skip_broken=skip_broken, no_mirror=no_mirror)
     for config in presets.values(): check_memory(smallest_cell(nodes), config, chosen.sides, place)
     name, why, checks = advise(chosen, presets, cells=cells, seeds=seeds, space=space, device=place,
                                progress=not quiet)
@@ -263,7 +264,7 @@ def pretrain_verb(
         "File to write; by default pretrained.safetensors in the run folder.", OUTPUT, allowed=Path)] = None,
     pick: Pick = "best", plugin: Plugin = None,
     data: Annotated[Optional[str], option("Images; by default those of the run.", IMAGES, allowed=str)] = None,
-    size: Side = None, limit: Limit = None, root: Root = None, skip_broken: Skip = False,
+    size: Side = None, limit: Limit = None, root: Root = None, skip_broken: Skip = False, no_mirror: NoMirror = False,
     preset: Annotated[Optional[str], option(
         f"Settings where the target is a cell: {', '.join(PRESETS)}; by default quick.", SCORE)] = None,
     seed: Annotated[int, option("Of weights, order and what the task shows.", OUTPUT, allowed=SEED)] = 0,
@@ -277,7 +278,8 @@ def pretrain_verb(
     if path is None or run is None and data is None:
         raise ValueError("--output and --data are needed: the target is a cell and not a run folder")
     check_used({"preset": preset}, {"preset": (run is None, "a cell as the target; a run folder has its own settings")})
-    given = {"size": size, "limit": limit, "root": root, "skip_broken": skip_broken or None}
+    given = {"size": size, "limit": limit, "root": root, "skip_broken": skip_broken or None,
+             "no_mirror": no_mirror or None}
     check_used(given, {name: (data is not None, "--data; a run folder has its own images") for name in given})
     config = replace(run.config, **score) if run else chosen_score(preset or "quick", score)
     given["skip_broken"], place = skip_broken, pick_device(device)

@@ -8,6 +8,7 @@ __all__ = []
 # %% ../../nbs/09_command/02_targets.ipynb #fd841cea
 import json
 import os
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -33,15 +34,30 @@ def loaded(
     seed:int, # of the choice that a limit makes
     quiet:bool, # no bar
     as_json:bool, # say nothing
-    **given:Any, # size, limit, root, skip_broken
+    **given:Any, # size, limit, root, skip_broken, no_mirror
 )->ImageSet: # without labels; said on standard output
     "The images of a search or a check."
     skip = "skip" if given.pop("skip_broken") else "raise"
+    mirror = False if given.pop("no_mirror", False) else None            # None: as the data set says
     part = cast(Literal["train", "test", "all"], split)                  # others are refused
-    images = load_images(data, split=part, seed=seed, on_error=skip, progress=not quiet, **given)
+    images = load_images(data, split=part, seed=seed, on_error=skip, progress=not quiet, mirror=mirror,
+                         **given)
     skipped = f", broken files skipped: {len(images.skipped)}" if images.skipped else ""
     if not as_json: print(f"{images}: {split} split, no labels read{skipped}")
     return images
+
+# %% ../../nbs/09_command/02_targets.ipynb #3e66a7b5
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+
+def seconds_in(
+    text:str|None, # '90s', '15m', '2h', '1d', or a number of seconds; None: no limit
+)->float|None: # above 0; raises ValueError
+    "A time in words as seconds."
+    if text is None: return None
+    found = re.fullmatch(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)\s*([smhd]?)", text.strip(), re.ASCII)
+    seconds = float(found[1]) * _UNITS[found[2] or "s"] if found else 0.0
+    if seconds > 0: return seconds
+    raise ValueError(f"--timeout must be a time above 0 like 90s, 15m, 2h or 1d, got {text!r}")
 
 # %% ../../nbs/09_command/02_targets.ipynb #b695cf7b
 def said_workers(

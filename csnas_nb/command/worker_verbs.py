@@ -13,9 +13,10 @@ import typer
 from annotated_types import Ge, Le
 
 from csnas_nb.command.options import (
-    IMAGES, OUTPUT, OWN, SHARING, Device, Json, Plugin, Quiet, Root, Workers, emit, option, pick_device, whole,
+    IMAGES, OUTPUT, OWN, SHARING, Device, Json, Plugin, Quiet, Root, Timeout, Workers, emit, option, pick_device,
+    whole,
 )
-from .targets import own_objective, said_workers, search_json, search_summary
+from .targets import own_objective, said_workers, search_json, search_summary, seconds_in
 from ..searching.joining import find_study, join
 from ..support.storages import masked, open_storage, quiet_optuna, serve_storage
 
@@ -34,15 +35,16 @@ def worker_verb(
                                                "plugin.", OWN)] = None,
     wait: Annotated[float, option("Seconds to wait for the storage and the study.", SHARING,
                                   allowed=Annotated[float, Ge(0), Le(10**8)])] = 0.0,
-    workers: Workers = None, device: Device = "auto", quiet: Quiet = False, as_json: Json = False,
+    workers: Workers = None, timeout: Timeout = None, device: Device = "auto",
+    quiet: Quiet = False, as_json: Json = False,
 ) -> None:
     "Work on a search that another machine has begun."
     address = _named(storage)
     with quiet_optuna(): find_study(address, study, wait)                # refused before anything is said
     own = own_objective(objective, plugin)
-    place = pick_device(device)
+    place, seconds = pick_device(device), seconds_in(timeout)
     result = join(address, study, data=data, root=root, objective=own, device=place, progress=not quiet,
-                  workers=said_workers(workers, place, as_json), wait=wait)
+                  workers=said_workers(workers, place, as_json), wait=wait, timeout=seconds)
     emit(f"{search_summary(result)}\nstudy: {study} in {masked(address)}", search_json(result, Path(study)), as_json)
 
 def _named(storage):

@@ -24,6 +24,7 @@ from torch import Tensor
 from ..evaluating.recipes import RECIPES, Recipe
 from ..evaluating.reports import Report, load_classifier, report_from_dict
 from ..images.image_set import ImageSet
+from ..images.named import DATASETS
 from ..images.sources import load_images
 from ..networks.genotype import Genotype, as_genotype
 from .evaluations import EVALUATION, Evaluation, evaluate_cells, labelled_splits, read_reports
@@ -32,7 +33,7 @@ from ..scoring.scorer import label_free_score
 from ..searching.results import SearchResult, median_random, pick, trial_genotype
 from ..searching.run_folder import as_of_now, load_result, read_settings
 from ..searching.stability import Stability, rescore
-from ..support.files import read_json, refusing, write_whole
+from ..support.files import from_plain, read_json, refusing, write_whole
 from ..support.questions import as_question, differences
 _log = logging.getLogger(__name__)
 
@@ -55,7 +56,8 @@ class _StoredRun:
     @cached_property
     def images(self) -> ImageSet:
         "The images that were searched on, without labels; ValueError where they cannot be had again as they were."
-        images = load_images(**self.settings["origin"], progress=False) if self.settings["origin"] else None
+        origin = origin_of(self.folder, self.settings)
+        images = _loaded(self.folder, origin) if origin else None
         if images is None or images.fingerprint != self.settings["images"]["fingerprint"]:
             raise ValueError(f"the images of {self.folder} cannot be loaded again as they were")
         return images
@@ -105,21 +107,66 @@ class RunFolder(_StoredRun):
         return load_classifier(self.folder, device).probabilities(images)
 
 # %% ../../nbs/07_runs/02_run.ipynb #55d49e18
+@dataclass
+class _Known:
+    "Types of those settings that a run itself looks at."
+    config: dict
+    origin: dict
+    images: dict
+    seed: int
+    objective: str = "label_free_score"
+
 def _settings_of(folder):
     "The settings of a search in today's words; ValueError that names the version whose words are others."
     stored, written = read_settings(folder), "of another version"
-    with suppress(AttributeError, LookupError, TypeError): written = stored["versions"][-1]["csnas-nb"]
-    with refusing(f"{folder} was written by csnas_nb {written}, whose settings this version cannot read"):
-        return as_of_now({name: stored[name] for name in ("config", "origin")} | stored)      # these must be there
+    with suppress(AttributeError, LookupError, TypeError): written = str(stored["versions"][-1]["csnas-nb"])[:40]
+    with refusing(f"{folder / 'settings.json'} was written by csnas_nb {written}, whose settings this version cannot "
+                  f"read"):
+        needed = ("config", "origin", "images", "seed")
+        settings = as_of_now({name: stored[name] for name in needed} | stored)
+        from_plain(_Known, {name: settings[name] for name in _Known.__annotations__ if name in settings})
+        if settings["seed"] < 0: raise ValueError(f"seed must be at least 0, got {settings['seed']}")
+        for name, kind in (("fingerprint", str), ("count", int)):
+            from_plain(kind, settings["images"].get(name), f"images.{name}")
+        return settings
 
+# %% ../../nbs/07_runs/02_run.ipynb #2a3ba2a1
 def _score_in(run, genotype, device):
     "From the trials of a run, or computed as its search would have."
     stored = [t.values[0] for t in run.result.complete if t.user_attrs["digest"] == genotype.digest]
     if stored: return stored[0]
-    name = run.settings["objective"]
+    name = run.settings.get("objective", "label_free_score")
     if name != "label_free_score":
         raise ValueError(f"{genotype.name} is not scored: the search had an objective of its own, {name}")
     return label_free_score(genotype.canonical, run.images, run.config, seed=run.settings["seed"], device=device).value
+
+# %% ../../nbs/07_runs/02_run.ipynb #78ab0d7d
+MOST_LOOKED_AT = 2_000_000
+"Files and folders that are looked at, at most, for the images of a run."
+
+def origin_of(
+    folder:Path, # run folder, for the message
+    settings:Mapping[str, Any], # of its search
+)->dict[str, Any]: # arguments of `load_images`; raises ValueError for a place that no search had its images from
+    "Where the images of a search came from."
+    origin, count = settings["origin"], settings["images"]["count"]
+    with refusing(f"{folder / 'settings.json'}: origin"):
+        for name, value in origin.items():
+            if name not in _ASKED: raise ValueError(f"no such entry: {name}")
+            from_plain(_ASKED[name], value, name)
+        source, limit = origin.get("source"), origin.get("limit")
+        if source is None or source in DATASETS: return dict(origin)
+        _check_walk(Path(source).resolve(), MOST_LOOKED_AT if limit else min(MOST_LOOKED_AT, 10_000 + 100 * count))
+    return dict(origin)
+
+def _loaded(folder, origin):
+    "The images of a run; what is wrong with them is said of its settings."
+    with refusing(f"{folder / 'settings.json'}: origin"):
+        try: return load_images(**origin, progress=False)
+        except FileNotFoundError as error: raise FileNotFoundError(f"{folder / 'settings.json'}: {error}") from error
+
+_ASKED: dict[str, Any] = {"source": str, "split": str, "size": int | None, "limit": int | None, "seed": int,
+                          "root": str | None, "on_error": str}
 
 # %% ../../nbs/07_runs/02_run.ipynb #adf8789a
 def open_run(
@@ -131,6 +178,14 @@ def open_run(
         raise FileNotFoundError(f"no run in {folder}: it has neither study.db, settings.json nor {EVALUATION}")
     return RunFolder(folder)
 
+def _check_walk(place, most):
+    "ValueError for a folder that is a home or lies above one, or holds more than that many files and folders."
+    if Path.home().resolve().is_relative_to(place):
+        raise ValueError(f"source {place} is a home, or a folder above one: no images are looked for there")
+    for _, folders, files in os.walk(place):
+        most -= len(folders) + len(files)
+        if most < 0: raise ValueError(f"source {place} holds far more files than the search saw images")
+
 # %% ../../nbs/07_runs/02_run.ipynb #d6b5ad8a
 def evaluation_origin(
     run:RunFolder|None, # whose images to take by default
@@ -140,7 +195,7 @@ def evaluation_origin(
     "Which labelled images an evaluation loads."
     if run is None and data is None: raise ValueError("--data is needed: the target is a cell and not a run folder")
     given_data = {"source": data, "seed": 0} | _same_split(run, data)
-    stored = dict(run.settings["origin"]) if run and data is None else given_data
+    stored = origin_of(run.folder, run.settings) if run and data is None else given_data
     if "source" not in stored:
         raise ValueError(f"{run and run.folder} was searched on images that were not loaded by name: say --data")
     split = stored.pop("split", "train") if data is None else _searched_split(run, data)
@@ -160,6 +215,23 @@ def _same_split(run, data):
     "What sets the same test images aside as for the search."
     return {name: value for name, value in _origin_of(run, data).items() if name in ("splitting", "split_seed")}
 
+# %% ../../nbs/07_runs/02_run.ipynb #0678f9ec
+def may_have_seen(
+    run:RunFolder|None, # of a search
+    data:str|None, # images that were named; None: those of the run
+)->bool: # False: the folder is as the search found it, or another; raises ValueError where the run's own has changed
+    "May a search have seen the test images of a folder, because it is no longer what it was?"
+    origin = run.settings["origin"] if run else {}
+    if run is None or origin.get("source", DATASETS[0]) in DATASETS: return False
+    if data is not None and not _origin_of(run, data): return False
+    try: run.images
+    except ValueError as error:
+        if data is not None: return True
+        raise ValueError(f"{error}: since the search files were added to {origin['source']}, taken away or changed. "
+                         "Its split is another one now, and the search may have seen the test images. Put the files "
+                         f"back, or name the folder, --data {origin['source']}: the report then says so") from error
+    return False
+
 # %% ../../nbs/07_runs/02_run.ipynb #43ca4d7e
 def evaluate_for(
     run:RunFolder|None, # whose images to take by default, and whose search scores the cells; None: only `data`
@@ -177,7 +249,8 @@ def evaluate_for(
 )->Evaluation: # written after each cell
     "Cells trained with labels on the images of a run, or on others."
     origin, seen = evaluation_origin(run, data, given)
-    if seen: _log.warning("the search saw the test images too: the test error may flatter its cell")
+    if seen or (seen := may_have_seen(run, data)):
+        _log.warning("the search saw the test images too, or may have: the test error may flatter its cell")
     if on_disk: origin = _on_disk(origin)
     if given.get("size") and recipe.side: recipe = replace(recipe, side=given["size"])
     splits = labelled_splits(origin, recipe, on_disk=on_disk, valid=valid, progress=progress)

@@ -139,9 +139,10 @@ def stability_table(
     rows = zip(stability.cells, stability.searched, stability.scores, stability.ranks.to_numpy())
     again = f"{round(stability.first_again * len(seeds))} of {len(seeds)} seeds"
     first = f"the winner of the search is first again with {again}"
-    agreed = f"rank correlation of the search's order with a new seed's {stability.kept:+.2f}"
+    kept, agreement = (f"{value:+.2f}" if value == value else "–" for value in (stability.kept, stability.agreement))
+    agreed = f"rank correlation of the search's order with a new seed's {kept}"
     last = f"lowest mean of the new scores: {lowest.name if lowest else 'none, every cell broke down'}"
-    told = f"{first}; {agreed}, between new seeds {stability.agreement:+.2f}"
+    told = f"{first}; {agreed}, between new seeds {agreement}"
     return "\n".join([head, *(_table_line(*row) for row in rows), told, last])
 
 def _table_line(cell, old, new, places):
