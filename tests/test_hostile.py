@@ -589,7 +589,7 @@ class TestRunFolders(Hostile):
     def test_foreign(self):
         "A database of something else, and none at all."
         place = self.with_file("study.db", b"")
-        self.assertIsNone(self.refused(lambda: load_result(place), "study.db holds no study"))
+        self.assertIsNone(self.refused(lambda: load_result(place), "study.db is empty"))
         with contextlib.closing(sqlite3.connect(place / "study.db")) as other: other.execute("create table t(a)")
         self.assertIsNone(self.refused(lambda: load_result(place), "study.db holds no study"))
         for name in ("study.db", "settings.json", "evaluation.json"):

@@ -21,7 +21,7 @@ from csnas_nb.command.options import (
     IMAGES, MOST, OUTPUT, TRAINING, Device, Json, Limit, NoMirror, OptionGroup, Pick, Plugin, Quiet, Root, Side, Skip,
     Target, argument, check_used, emit, load_plugin, option, pick_device, takes, whole, with_settings,
 )
-from .targets import check_memory, run_at, search_summary, target_cell
+from .targets import check_memory, run_at, said_source, search_summary, target_cell
 from ..evaluating.checkpoints import LOG, plot_log, read_log
 from ..evaluating.recipes import RECIPES, Recipe
 from csnas_nb.evaluating.reports import (
@@ -92,6 +92,10 @@ def evaluate_verb(
     device, folder = pick_device(device), output or (run.folder if run else Path("runs") / genotype.name)
     sides = None if (side := size or chosen.side) is None else (side, side)
     for _, cell in cells: check_memory(cell, chosen, sides, device, chosen.stem)
+    asked = {"source": data} if data else run.settings["origin"] if run else {}
+    if asked.get("source") and is_main_process():
+        said_source(asked["source"], True, as_json, root=given["root"] or asked.get("root"),
+                    **{name: asked[name] for name in ("split_seed", "splitting") if name in asked})
     evaluation = evaluate_for(run, cells, chosen, folder=folder, data=data, given=given, valid=valid, on_disk=on_disk,
                               device=device, progress=not quiet, seeds=range(seeds), precision=precision, top_k=top_k,
                               workers=workers or 0,

@@ -7,6 +7,7 @@ __all__ = []
 
 # %% ../../nbs/09_command/02_targets.ipynb #fd841cea
 import json
+import logging
 import os
 import re
 from collections.abc import Callable, Sequence
@@ -17,7 +18,8 @@ import torch
 
 from .options import check_used, load_plugin
 from ..images.image_set import ImageSet
-from ..images.sources import load_images
+from ..images.named import DATASETS
+from ..images.sources import describe_source, load_images
 from ..networks.genotype import Genotype, as_genotype, is_written, to_json, to_text
 from ..networks.network import STEMS, cell_plan, smallest_side
 from ..networks.size import network_size
@@ -26,6 +28,25 @@ from ..scoring.zero_cost import ZERO_COST
 from ..searching.results import SearchResult, best_cells, pick, trial_genotype
 from ..searching.run_folder import read_settings
 from ..support.workers import fastest_workers
+
+# %% ../../nbs/09_command/02_targets.ipynb #35dcaa3d
+def said_source(
+    data:str, # name or folder
+    labelled:bool, # classes too, for `evaluate`? else what `evaluate` would refuse is said
+    as_json:bool, # say nothing
+    **given:Any, # arguments of `describe_source`
+)->None: # on standard output; of a data set that comes by name nothing need be said
+    "What a folder of images holds, in a line or two."
+    if as_json or data in DATASETS: return
+    warned = logging.getLogger("csnas_nb.images.tables")
+    warned.disabled = True                                               # what it warns of is said when it is loaded
+    try:
+        print(f"{data}: {describe_source(data, labelled, **given)}")
+        if not labelled: describe_source(data, True, **given)
+    except (ValueError, OSError) as error:
+        if labelled: raise
+        print(f"csnas evaluate would refuse it: {error}")
+    finally: warned.disabled = False
 
 # %% ../../nbs/09_command/02_targets.ipynb #5bb89f57
 def loaded(
@@ -39,6 +60,7 @@ def loaded(
     "The images of a search or a check."
     skip = "skip" if given.pop("skip_broken") else "raise"
     mirror = False if given.pop("no_mirror", False) else None            # None: as the data set says
+    said_source(data, False, as_json, root=given.get("root"))
     part = cast(Literal["train", "test", "all"], split)                  # others are refused
     images = load_images(data, split=part, seed=seed, on_error=skip, progress=not quiet, mirror=mirror,
                          **given)

@@ -166,7 +166,8 @@ def _loaded(folder, origin):
         except FileNotFoundError as error: raise FileNotFoundError(f"{folder / 'settings.json'}: {error}") from error
 
 _ASKED: dict[str, Any] = {"source": str, "split": str, "size": int | None, "limit": int | None, "seed": int,
-                          "root": str | None, "on_error": str}
+                          "root": str | None, "on_error": str, "mirror": bool | None, "split_seed": int,
+                          "splitting": str}
 
 # %% ../../nbs/07_runs/02_run.ipynb #adf8789a
 def open_run(
@@ -204,7 +205,8 @@ def evaluation_origin(
 
 def _origin_of(run, data):
     "Where the images of a search came from, if it was searched on this data; else empty."
-    origin = run.settings["origin"] if run else {}
+    if run is None or data is None: return {}
+    origin = run.settings["origin"]
     return origin if origin.get("source") in (data, str(Path(data).resolve())) else {}
 
 def _searched_split(run, data):

@@ -30,7 +30,8 @@ def peak_memory(
 
 def _largest_resident():
     with suppress(OSError, StopIteration):                                        # Linux
-        return next(1024 * int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("VmHWM"))
+        lines = Path("/proc/self/status").read_text().splitlines()
+        return next(1024 * int(line.split()[1]) for line in lines if line.startswith("VmHWM"))
     try: import resource
     except ImportError: return 0                                                  # Windows
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
