@@ -42,11 +42,13 @@ def said_source(
     warned.disabled = True                                               # what it warns of is said when it is loaded
     try:
         print(f"{data}: {describe_source(data, labelled, **given)}")
-        if not labelled: describe_source(data, True, **given)
-    except (ValueError, OSError) as error:
-        if labelled: raise
-        print(f"csnas evaluate would refuse it: {error}")
+        if not labelled: _say_refusal(data, given)
     finally: warned.disabled = False
+
+def _say_refusal(data, given):
+    "Say where a folder could not be evaluated on."
+    try: describe_source(data, True, **given)
+    except (ValueError, OSError) as error: print(f"csnas evaluate would refuse it: {error}")
 
 # %% ../../nbs/09_command/02_targets.ipynb #5bb89f57
 def loaded(
