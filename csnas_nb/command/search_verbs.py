@@ -19,7 +19,7 @@ from csnas_nb.command.options import (
     check_used, emit, load_plugin, option, pick_device, takes, whole, with_settings,
 )
 from csnas_nb.command.targets import (
-    begun_with, check_memory, given_cells, loaded, one_place, own_objective, said_workers, search_json,
+    begun_split, begun_with, check_memory, given_cells, loaded, one_place, own_objective, said_workers, search_json,
     search_summary, seconds_in, smallest_cell, states, target_cell,
 )
 from ..networks.genotype import Genotype
@@ -169,10 +169,10 @@ def search_verb(
     rules = replace(chosen_rules(pruner, pruning, limits, pareto, given_cells(warm_start or [], warm_top)), **ordering)
     check_used({"study": study}, {"study": (bool(storage), "a --storage")})
     space = chosen_space(nodes, primitives, encoding)
-    place, seconds = pick_device(device), seconds_in(timeout)
+    place, seconds, where = pick_device(device), seconds_in(timeout), one_place(images, data)
     if objective is None or objective in ZERO_COST: check_memory(smallest_cell(nodes), config, None, place)
-    found = loaded(one_place(images, data), split, seed, quiet, as_json, size=size, limit=limit, root=root,
-                   skip_broken=skip_broken, no_mirror=no_mirror)
+    found = loaded(where, split, seed, quiet, as_json, size=size, limit=limit, root=root, skip_broken=skip_broken,
+                   no_mirror=no_mirror, **begun_split(run, where))
     if objective in ZERO_COST: own = zero_cost_objective(objective, found, config.channels, config.layers, seed)
     elif objective is None: check_memory(smallest_cell(nodes), config, found.sides, place)
     usable, known = (True, "") if own else known_repeatability(config, found, run)

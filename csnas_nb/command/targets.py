@@ -11,6 +11,7 @@ import logging
 import os
 import re
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -23,7 +24,7 @@ from ..images.sources import describe_source, load_images
 from ..networks.genotype import Genotype, as_genotype, is_written, to_json, to_text
 from ..networks.network import STEMS, cell_plan, smallest_side
 from ..networks.size import network_size
-from ..runs.run import RunFolder, open_run
+from ..runs.run import RunFolder, open_run, same_split
 from ..scoring.zero_cost import ZERO_COST
 from ..searching.results import SearchResult, best_cells, pick, trial_genotype
 from ..searching.run_folder import read_settings
@@ -57,12 +58,13 @@ def loaded(
     seed:int, # of the choice that a limit makes
     quiet:bool, # no bar
     as_json:bool, # say nothing
-    **given:Any, # size, limit, root, skip_broken, no_mirror
+    **given:Any, # size, limit, root, skip_broken, no_mirror, splitting, split_seed
 )->ImageSet: # without labels; said on standard output
     "The images of a search or a check."
     skip = "skip" if given.pop("skip_broken") else "raise"
     mirror = False if given.pop("no_mirror", False) else None            # None: as the data set says
-    said_source(data, False, as_json, root=given.get("root"))
+    told = {name: given[name] for name in ("root", "splitting", "split_seed") if name in given}
+    said_source(data, False, as_json, **told)
     part = cast(Literal["train", "test", "all"], split)                  # others are refused
     images = load_images(data, split=part, seed=seed, on_error=skip, progress=not quiet, mirror=mirror,
                          **given)
@@ -82,6 +84,15 @@ def seconds_in(
     seconds = float(found[1]) * _UNITS[found[2] or "s"] if found else 0.0
     if seconds > 0: return seconds
     raise ValueError(f"--timeout must be a time above 0 like 90s, 15m, 2h or 1d, got {text!r}")
+
+# %% ../../nbs/09_command/02_targets.ipynb #291e3b56
+def begun_split(
+    run:Path, # run folder, with or without a search
+    data:str, # images that are asked for
+)->dict[str, Any]: # arguments of `load_images`; empty where no search in the folder looked at them
+    "How the images of a search that goes on were split."
+    with suppress(LookupError, OSError, TypeError, ValueError): return same_split(open_run(run), data)
+    return {}
 
 # %% ../../nbs/09_command/02_targets.ipynb #b695cf7b
 def said_workers(

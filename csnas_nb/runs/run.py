@@ -195,7 +195,7 @@ def evaluation_origin(
 )->tuple[dict[str, Any], bool]: # arguments of `load_splits`; and whether a search saw the test images
     "Which labelled images an evaluation loads."
     if run is None and data is None: raise ValueError("--data is needed: the target is a cell and not a run folder")
-    given_data = {"source": data, "seed": 0} | _same_split(run, data)
+    given_data = {"source": data, "seed": 0} | same_split(run, data)
     stored = origin_of(run.folder, run.settings) if run and data is None else given_data
     if "source" not in stored:
         raise ValueError(f"{run and run.folder} was searched on images that were not loaded by name: say --data")
@@ -213,8 +213,11 @@ def _searched_split(run, data):
     "Which of these images a search looked at; 'train' where it looked at others."
     return _origin_of(run, data).get("split", "train")
 
-def _same_split(run, data):
-    "What sets the same test images aside as for the search."
+def same_split(
+    run:RunFolder|None, # of a search
+    data:str|None, # images that are named
+)->dict[str, Any]: # arguments of `load_images`; empty where the search was on other images
+    "What sets the same test images aside as for a search."
     return {name: value for name, value in _origin_of(run, data).items() if name in ("splitting", "split_seed")}
 
 # %% ../../nbs/07_runs/02_run.ipynb #0678f9ec
