@@ -49,7 +49,8 @@ def said_source(
 def _say_refusal(data, given):
     "Say where a folder could not be evaluated on."
     try: describe_source(data, True, **given)
-    except (ValueError, OSError) as error: print(f"csnas evaluate would refuse it: {error}")
+    except (ValueError, OSError) as error:
+        print(f"csnas evaluate would refuse it: {error}".encode("utf-8", "backslashreplace").decode())
 
 # %% ../../nbs/09_command/02_targets.ipynb #5bb89f57
 def loaded(

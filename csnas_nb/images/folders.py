@@ -36,7 +36,7 @@ class Listing:
     folders: tuple[Path, ...]  # sorted, without hidden ones
     others: Counter[str]  # '.txt': 3, 'broken links': 1
 
-ASIDE, CIRCLE = "hidden or of the system", "links in a circle"
+ASIDE, CIRCLE, CLOSED = "hidden or of the system", "links in a circle", "folders that may not be entered"
 "Why something is passed over."
 SYSTEM_NAMES = ("@eadir", "__macosx", "#recycle", "$recycle.bin", "lost+found", "thumbs.db", "desktop.ini")
 "Of files and folders that systems put between pictures, in lower case; hidden ones apart."
@@ -57,7 +57,11 @@ def list_images(
     todo = [(folder, (os.path.realpath(folder),), False, False)]
     while todo:
         place, way, hidden, linked = todo.pop()
-        with os.scandir(place) as entries: found = sorted(entries, key=lambda entry: entry.name)
+        try:
+            with os.scandir(place) as entries: found = sorted(entries, key=lambda entry: entry.name)
+        except PermissionError:
+            if place == folder: raise
+            others[CLOSED] += 1; continue                                # as lost+found, which only root may enter
         for entry in found:
             kind, link, ending = _kind(entry), entry.is_symlink(), os.path.splitext(entry.name)[1].lower()
             aside = hidden or entry.name.startswith(".") or entry.name.lower() in SYSTEM_NAMES

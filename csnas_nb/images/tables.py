@@ -6,6 +6,7 @@
 __all__ = []
 
 # %% ../../nbs/01_images/04_tables.ipynb #82527771
+import io
 import logging
 import os
 from collections import Counter, defaultdict
@@ -24,7 +25,7 @@ from csnas_nb.images.folders import (
     parts_of, role_of, seeded_test_split, together,
 )
 from .image_set import cut_by_class
-from ..support.files import refusing
+from ..support.files import read_regular, refusing
 
 # %% ../../nbs/01_images/04_tables.ipynb #cc8a88ee
 _log = logging.getLogger(__name__)
@@ -34,7 +35,9 @@ def read_table(
     path:Path, # CSV with a line of names
 )->pd.DataFrame: # all text; ValueError that names the file where it is no table
     "A table as it is written."
-    def rows(**how): return pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig", **how)
+    content = read_regular(path)
+    def rows(**how):
+        return pd.read_csv(io.BytesIO(content), dtype=str, keep_default_na=False, encoding="utf-8-sig", **how)
     with refusing(f"{path} is not a table of labels"): names, table = rows(header=None, nrows=1).iloc[0], rows()
     twice = names[names.duplicated()]
     if len(twice): raise ValueError(f"{path}: the column {twice.iloc[0]!r} stands twice")
@@ -154,7 +157,8 @@ def table_groups(
     "Groups of images from the tables in a folder."
     known = defaultdict(dict)
     for path in _beside(folder, *GROUP_PATTERNS):
-        table = read_table(path)
+        try: table = read_table(path)
+        except (OSError, ValueError) as error: _log.warning("%s, so that no groups are known from it", error); continue
         names = next((table[name] for name in NAME_COLUMNS if name in table), None)
         for column in GROUP_COLUMNS:
             if names is None or column not in table: continue
@@ -251,10 +255,11 @@ def _old_tables(files: Sequence[Path], tables: dict[str, Path], labelled: bool) 
     "By tables of labels and the first rule."
     kept, labels, classes, splits = table_labels(files, tables)
     train, test = seeded_test_split(len(kept)) if "test" not in splits else (splits["train"], splits["test"])
-    if labelled: return {"files": tuple(kept), "labels": labels, "classes": classes, "train": train, "test": test}
+    own = {"own_test": "test" in splits}
+    if labelled: return own | {"files": tuple(kept), "labels": labels, "classes": classes, "train": train, "test": test}
     tested = {kept[i] for i in test.tolist()}
     is_test = torch.tensor([f in tested for f in files])
-    return {"files": tuple(files), "train": (~is_test).nonzero()[:, 0], "test": is_test.nonzero()[:, 0]}
+    return own | {"files": tuple(files), "train": (~is_test).nonzero()[:, 0], "test": is_test.nonzero()[:, 0]}
 
 # %% ../../nbs/01_images/04_tables.ipynb #a122c413
 def folder_catalogue(
@@ -270,6 +275,7 @@ def folder_catalogue(
     listing = list_images(folder)
     if not listing.files: raise FileNotFoundError(_none_found(listing))
     tables = ground_truth_tables(folder) if splitting == "by class" else {}
+    if split_seed and splitting == "by number": raise ValueError(f"split_seed {split_seed} is for a cut by class")
     if splitting == "by number": found = _by_number(folder, labelled)
     elif tables: found = _from_tables(listing, tables, labelled, split_seed)
     else: found = _from_layout(listing, labelled, split_seed)

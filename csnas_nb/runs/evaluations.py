@@ -30,7 +30,8 @@ from csnas_nb.evaluating.reports import (
 from ..evaluating.training import train
 from ..images.disk import open_splits
 from ..images.image_set import ImageSet, Splits
-from ..images.sources import load_splits
+from ..images.named import DATASETS
+from ..images.sources import catalogue, load_images, load_splits
 from ..networks.genotype import Genotype, to_json
 from ..support.devices import is_main_process
 from ..support.files import Busy, file_lock, from_plain, inside, read_json, refusing, save_figure, write_whole
@@ -84,9 +85,15 @@ def write_evaluation(
     folder.mkdir(parents=True, exist_ok=True)
     with file_lock(folder / ".evaluation.lock"):
         keys = [report["key"] for report in data["reports"]]
-        kept = [report for report in read_reports(folder) if report["key"] not in keys]
+        before = {"search_saw_test_images": _said_before(folder)}            # a report of before does not say it itself
+        kept = [before | report for report in read_reports(folder) if report["key"] not in keys]
         text = json.dumps({**data, "reports": data["reports"] + kept}, indent=1)
         write_whole(folder / EVALUATION, text.encode())
+
+def _said_before(folder):
+    "Did the last evaluation say that the search saw the test images?"
+    path = folder / EVALUATION
+    return path.is_file() and bool(read_json(path).get("search_saw_test_images"))
 
 # %% ../../nbs/07_runs/01_evaluations.ipynb #a198c96e
 @dataclass(frozen=True)
@@ -113,7 +120,8 @@ class Evaluation:
     def _report(self, row):
         report = row.report
         key = evaluation_key(report.genotype, report.recipe, report.seeds, self.splits, **self.options)
-        return {"role": row.role, "score": row.score, "key": key, **report_to_dict(report)}
+        return {"role": row.role, "score": row.score, "key": key, "search_saw_test_images": self.seen,
+                **report_to_dict(report)}
 
 # %% ../../nbs/07_runs/01_evaluations.ipynb #46473b24
 def draw_evaluation(
@@ -239,3 +247,27 @@ def labelled_splits(
     if side is None: raise ValueError("images on the disk need a side: --size, or a recipe with one")
     how = {name: origin[name] for name in ("mirror", "split_seed", "splitting") if name in origin}
     return open_splits(origin["source"], side, seed=origin.get("seed", 0), **how, **share)
+
+# %% ../../nbs/07_runs/01_evaluations.ipynb #271c204c
+def is_place(
+    origin:Mapping[str, Any], # of the images of a search
+    data:str, # name or folder
+)->bool: # False: another, perhaps with the same images
+    "Is this the place where a search had its images from?"
+    return origin.get("source") in (data, str(Path(data).resolve()))
+
+def same_images(
+    origin:Mapping[str, Any], # of the images of a search
+    known:Mapping[str, Any], # its images: count, fingerprint
+    data:str, # name or folder
+)->bool: # by place, or by pixels
+    "Are these the images of a search?"
+    if is_place(origin, data): return True
+    if data in DATASETS or origin.get("source", DATASETS[0]) in DATASETS: return False
+    with suppress(LookupError, OSError, TypeError, ValueError):
+        there, split = {**origin, "source": data}, origin.get("split", "train")
+        cut = {name: origin[name] for name in ("split_seed", "splitting") if name in origin}
+        count = len(catalogue(data, progress=False, **cut).positions(split))
+        if min(count, origin.get("limit") or count) != known["count"]: return False
+        return load_images(**there, progress=False).fingerprint == known["fingerprint"]
+    return False

@@ -43,7 +43,8 @@ def table_html(
     table:pd.DataFrame, # of numbers and plain words
 )->str: # HTML; scrolls where the page is narrow
     "A table as HTML, everything in it escaped."
-    words = table.to_html(index=False, border=0, na_rep="–", float_format="{:.4g}".format)
+    with pd.option_context("display.max_colwidth", None):                  # nothing is cut
+        words = table.to_html(index=False, border=0, na_rep="–", float_format="{:.4g}".format)
     return f'<div class="wide">{words}</div>'
 
 def figure_html(
@@ -91,6 +92,7 @@ def search_sections(
     front = attempted("the front", lambda: figure_html(
         plot_front(result), "Score by multiply-adds; no cell of the front is beaten in both."))
     fronts = [front] if result.front else []
+    if settings.get("objective", "label_free_score") != "label_free_score": reliable = ""    # another score was used
     yield "Search", [paragraph(words), history, *fronts, table_html(_best_trials(result)), reliable]
 
 # %% ../../nbs/07_runs/04_page.ipynb #8142a533
@@ -117,9 +119,9 @@ def compared_in(
     "The last evaluation of a folder."
     stored = read_reports(folder)
     with refusing(f"{folder / EVALUATION}"):
-        rows = [Compared(old["role"], report_from_dict(old), old.get("score")) for old in stored]
-    def asked(row): return row.report.recipe, row.report.classes
-    return [row for row in rows if asked(row) == asked(rows[0])]
+        asked = [old["key"][1:2] + old["key"][3:] for old in stored]       # recipe, images, precision, top-k
+        return [Compared(old["role"], report_from_dict(old), old.get("score"))
+                for old, question in zip(stored, asked) if question == asked[0]]
 
 def error_table(
     rows:Iterable[Compared], # at least one
@@ -149,8 +151,11 @@ def evaluation_section(
         "the confusion matrix": (lambda: plot_confusion(first), f"Which class is taken for which, by {rows[0].name}."),
         "the calibration": (lambda: plot_calibration(curves), "How often an answer of a given confidence is right."),
         "the training": (lambda: plot_log(*logs), f"The training of {rows[0].name}, a line a seed.")}
+    seen = any(old.get("search_saw_test_images") for old in read_reports(folder))
+    warned = "The search may have seen test images: these errors may flatter its cell." if seen else ""
     yield "With labels", [
-        table_html(error_table(rows)), *map(paragraph, filter(None, (*difference_table(rows).splitlines(), data))),
+        table_html(error_table(rows)),
+        *map(paragraph, filter(None, (*difference_table(rows).splitlines(), data, warned))),
         *(attempted(what, lambda make=make, words=words: figure_html(make(), words))
           for what, (make, words) in figures.items()),
         table_html(class_table(first.confusion, first.classes).reset_index(names="class"))]
@@ -183,8 +188,10 @@ def settings_section(
     "What it takes to do it again."
     settings = dict(run.settings)
     ran = settings.pop("versions", None) or [{}]
-    flat = flat_settings(settings) | {f"version of {name}": str(value) for name, value in ran[-1].items()}
-    return "Settings and versions", [table_html(pd.DataFrame({"setting": list(flat), "value": list(flat.values())}))]
+    def made():
+        flat = flat_settings(settings) | {f"version of {name}": str(value) for name, value in ran[-1].items()}
+        return table_html(pd.DataFrame({"setting": list(flat), "value": list(flat.values())}))
+    return "Settings and versions", [attempted("the table of settings", made)]
 
 # %% ../../nbs/07_runs/04_page.ipynb #98886347
 def report_page(

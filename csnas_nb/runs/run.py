@@ -27,7 +27,9 @@ from ..images.image_set import ImageSet
 from ..images.named import DATASETS
 from ..images.sources import load_images
 from ..networks.genotype import Genotype, as_genotype
-from .evaluations import EVALUATION, Evaluation, evaluate_cells, labelled_splits, read_reports
+from csnas_nb.runs.evaluations import (
+    EVALUATION, Evaluation, evaluate_cells, is_place, labelled_splits, read_reports, same_images,
+)
 from ..scoring.config import PRESETS, RANKINGS, ScoreConfig, config_from_dict
 from ..scoring.scorer import label_free_score
 from ..searching.results import SearchResult, median_random, pick, trial_genotype
@@ -207,7 +209,7 @@ def _origin_of(run, data):
     "Where the images of a search came from, if it was searched on this data; else empty."
     if run is None or data is None: return {}
     origin = run.settings["origin"]
-    return origin if origin.get("source") in (data, str(Path(data).resolve())) else {}
+    return origin if same_images(origin, run.settings["images"], data) else {}
 
 def _searched_split(run, data):
     "Which of these images a search looked at; 'train' where it looked at others."
@@ -228,7 +230,7 @@ def may_have_seen(
     "May a search have seen the test images of a folder, because it is no longer what it was?"
     origin = run.settings["origin"] if run else {}
     if run is None or origin.get("source", DATASETS[0]) in DATASETS: return False
-    if data is not None and not _origin_of(run, data): return False
+    if data is not None and not is_place(origin, data): return False
     try: run.images
     except ValueError as error:
         if data is not None: return True

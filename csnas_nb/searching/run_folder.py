@@ -133,7 +133,9 @@ def _check_not_lost(folder):
     "Raise ValueError where a folder held a search whose trials are gone."
     trials, settings = folder / STUDY, folder / "settings.json"
     if not settings.is_file() or not _is_empty(trials): return
-    if "storage" in read_json(settings): return                            # a shared study: its copy comes at the end
+    if "storage" in (stored := read_json(settings)):                       # its copy comes at the end
+        raise ValueError(f"{folder} belongs to a search in {stored['storage']}: give its storage, or choose another "
+                         "folder")
     what = "is empty" if trials.exists() else "is missing"
     raise ValueError(f"{trials} {what}, though {folder} held a search: put it back, or remove {settings.name} to begin "
                      f"anew")
