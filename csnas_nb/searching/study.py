@@ -150,7 +150,9 @@ def _side_by_side(study, job, workers, progress, on_trial):
         def watch():
             show(story := ledger.read())
             return len(story.finished())
-        run_workers(_work, job, own, count=workers, watch=watch)
+        try: run_workers(_work, job, own, count=workers, watch=watch)
+        finally:
+            if job.place.storage is None: watch()                          # a claim that was interrupted is given back
         watch()
 
 @contextmanager
