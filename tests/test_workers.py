@@ -17,11 +17,13 @@ from pathlib import Path
 from unittest import mock
 
 import optuna
+from csnas_nb.images.sources import load_images
 from csnas_nb.networks.genotype import KNOWN_CELLS, Genotype, to_json
 from csnas_nb.searching.ledger import Ledger, Outcome, beating, counted_trials, finished_trials, story_of
 from csnas_nb.searching.proposals import PRUNERS, SAMPLERS, SamplerConfig, SearchOptions
 from csnas_nb.searching.run_folder import invite, load_result
 from csnas_nb.searching.space import SearchSpace, encode_genotype
+from csnas_nb.searching.study import search
 from csnas_nb.searching.trials import run_trials
 from csnas_nb.support.storages import open_storage, quiet_optuna
 from csnas_nb.support.workers import WorkerError, run_workers
@@ -179,6 +181,30 @@ class TestTrials(Quiet):
         params = encode_genotype(SPACE, cell)
         distributions = {name: kind for name, kind in SPACE.distributions.items() if name in params}
         return ledger.claim(None, params, distributions, {"digest": cell.canonical.digest}, {})[1]._trial_id
+
+
+    def test_interrupted_claim(self):
+        "Workers that are stopped between making a trial and noting it leave nothing running."
+        images, seen = load_images("digits", limit=30), []
+
+        def stopped(task, job, operations, count, watch):
+            program = "from csnas_nb.searching.ledger import this_worker; print(this_worker())"
+            gone = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+            study = optuna.load_study(study_name=job.place.name, storage=open_storage(job.place.address))
+            ledger = Ledger(study, alone=False)
+            ledger.owner = gone.stdout.strip()
+            seen.append(self.busy(ledger))
+            raise KeyboardInterrupt
+        with (mock.patch("csnas_nb.searching.study.run_workers", stopped), self.assertRaises(KeyboardInterrupt)):
+            search(images, 4, objective=number_of, folder=self.folder / "run", workers=2, progress=False)
+        trials = open_study_trials(self.folder / "run")
+        self.assertEqual([(t._trial_id, t.state) for t in trials], [(seen[0], TrialState.FAIL)])
+        self.assertEqual(trials[0].user_attrs["lost"], {"why": "died"})
+
+
+def open_study_trials(folder: Path) -> list[optuna.trial.FrozenTrial]:
+    "All trials of a run folder, lost ones too."
+    return optuna.load_study(study_name="search", storage=open_storage(f"sqlite:///{folder / 'study.db'}")).trials
 
 
 class TestStorages(Quiet):

@@ -10,9 +10,9 @@ import base64
 import html
 import io
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import pandas as pd
 from matplotlib.figure import Figure
@@ -20,7 +20,7 @@ from matplotlib.figure import Figure
 from ..evaluating.checkpoints import plot_log
 from ..evaluating.measures import class_table, plot_calibration
 from csnas_nb.evaluating.reports import (
-    Compared, difference_table, format_error, plot_comparison, plot_confusion, report_from_dict,
+    Compared, comparison_table, difference_table, plot_comparison, plot_confusion, report_from_dict,
 )
 from ..images.image_set import show_images
 from ..networks.drawing import draw_genotype
@@ -85,14 +85,14 @@ def search_sections(
              f"{result.proposals} proposed from what was learnt")
     if not result.complete: yield "Search", [paragraph(f"{words}; no cell has a finite score.")]; return
     yield "The cell that was found", _found(result)
+    label_free = settings.get("objective", "label_free_score") == "label_free_score"       # else nothing is known
     reliable = attempted("the repeatability", lambda: paragraph(
-        known_repeatability(run.config, run.images, run.folder)[1]))
+        known_repeatability(run.config, run.images, run.folder)[1])) if label_free else ""
     history = attempted("the history", lambda: figure_html(
         plot_history(result), "Score by trial; lower is better. The line is the best so far."))
     front = attempted("the front", lambda: figure_html(
         plot_front(result), "Score by multiply-adds; no cell of the front is beaten in both."))
     fronts = [front] if result.front else []
-    if settings.get("objective", "label_free_score") != "label_free_score": reliable = ""    # another score was used
     yield "Search", [paragraph(words), history, *fronts, table_html(_best_trials(result)), reliable]
 
 # %% ../../nbs/07_runs/04_page.ipynb #8142a533
@@ -113,37 +113,25 @@ def _best_trials(result, count=10):
     return known.sort_values("score").head(count)
 
 # %% ../../nbs/07_runs/04_page.ipynb #13276359
-def compared_in(
+def last_evaluation(
     folder:Path, # with an evaluation.json
-)->list[Compared]: # of the question that was asked last, its first cell first; empty where nothing was trained
-    "The last evaluation of a folder."
+)->tuple[list[Compared], bool]: # its first cell first, none where nothing was; may a search have seen the test images?
+    "What was trained for the question that was asked last: recipe, images, precision and top-k."
     stored = read_reports(folder)
     with refusing(f"{folder / EVALUATION}"):
-        asked = [old["key"][1:2] + old["key"][3:] for old in stored]       # recipe, images, precision, top-k
-        return [Compared(old["role"], report_from_dict(old), old.get("score"))
-                for old, question in zip(stored, asked) if question == asked[0]]
-
-def error_table(
-    rows:Iterable[Compared], # at least one
-)->pd.DataFrame: # a row a cell, in words
-    "Errors and costs of cells."
-    def line(row):
-        report, (low, high) = row.report, row.report.interval
-        return {"cell": row.name, "score": row.score, "test error": format_error(report),
-                "95 % interval": f"{100 * max(low, 0):.2f} to {100 * min(high, 1):.2f}", "seeds": len(report.seeds),
-                "balanced error": f"{100 * report.mean('balanced_error'):.2f} %",
-                "parameters": f"{report.size.parameters:,}", "multiply-adds": f"{report.size.multiply_adds:,}",
-                "ms an image": f"{1e3 * report.latency.single:.1f}", "training s": f"{report.seconds:.1f}"}
-    return pd.DataFrame(map(line, rows))
+        def question(old): return old["key"][1:2] + old["key"][3:]
+        same = [old for old in stored if question(old) == question(stored[0])]
+        rows = [Compared(old["role"], report_from_dict(old), old.get("score")) for old in same]
+    return rows, any(old.get("search_saw_test_images") for old in same)
 
 # %% ../../nbs/07_runs/04_page.ipynb #eaa7fbc1
 def evaluation_section(
     folder:Path, # with an evaluation.json
 )->Iterable[tuple[str, list[str]]]: # title and pieces of HTML; nothing where nothing was trained
     "What the page says of trainings with labels."
-    rows = compared_in(folder)
+    rows, seen = last_evaluation(folder)
     if not rows: return
-    first, data = rows[0].report, "an error of one seed says little" if len(rows[0].report.seeds) < 2 else ""
+    first = rows[0].report
     logs = [folder / Path(file).parent for file in first.files]
     curves = [(row.role, row.report.measures[0].calibration) for row in rows]
     figures: dict[str, tuple[Callable[[], Figure], str]] = {
@@ -151,31 +139,21 @@ def evaluation_section(
         "the confusion matrix": (lambda: plot_confusion(first), f"Which class is taken for which, by {rows[0].name}."),
         "the calibration": (lambda: plot_calibration(curves), "How often an answer of a given confidence is right."),
         "the training": (lambda: plot_log(*logs), f"The training of {rows[0].name}, a line a seed.")}
-    seen = any(old.get("search_saw_test_images") for old in read_reports(folder))
-    warned = "The search may have seen test images: these errors may flatter its cell." if seen else ""
+    said = difference_table(rows).splitlines()
+    if len(first.seeds) < 2: said.append("An error of one seed says little.")
+    if seen: said.append("The search may have seen test images: these errors may flatter its cell.")
     yield "With labels", [
-        table_html(error_table(rows)),
-        *map(paragraph, filter(None, (*difference_table(rows).splitlines(), data, warned))),
+        f'<pre class="table">{html.escape(comparison_table(rows))}</pre>', *map(paragraph, said),
         *(attempted(what, lambda make=make, words=words: figure_html(make(), words))
           for what, (make, words) in figures.items()),
         table_html(class_table(first.confusion, first.classes).reset_index(names="class"))]
 
 # %% ../../nbs/07_runs/04_page.ipynb #468ebe09
-def flat_settings(
-    settings:Mapping[str, Any], # nested
-)->dict[str, str]: # 'config.epochs': '3'
-    "Settings as one list of names and values."
-    found = {}
-    for name, value in settings.items():
-        if isinstance(value, Mapping): found |= {f"{name}.{k}": v for k, v in flat_settings(value).items()}
-        else: found[name] = str(value)
-    return found
-
 STYLE = """
 :root { color-scheme: light dark; }
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 0 auto; padding: 1rem; }
 img { max-width: 100%; height: auto; background: white; } figure { margin: 1rem 0; }
-figcaption { font-style: italic; } .wide, pre { overflow-x: auto; } pre { white-space: pre-wrap; }
+figcaption { font-style: italic; } .wide, pre { overflow-x: auto; } pre:not(.table) { white-space: pre-wrap; }
 table { border-collapse: collapse; font-size: 0.9rem; }
 td, th { padding: 0.2rem 0.7rem; text-align: right; white-space: nowrap; }
 td:first-child, th:first-child { text-align: left; } tr:nth-child(even) { background: rgb(128 128 128 / 15%); }
@@ -186,11 +164,10 @@ def settings_section(
     run:RunFolder, # with a search
 )->tuple[str, list[str]]: # title and pieces of HTML
     "What it takes to do it again."
-    settings = dict(run.settings)
-    ran = settings.pop("versions", None) or [{}]
     def made():
-        flat = flat_settings(settings) | {f"version of {name}": str(value) for name, value in ran[-1].items()}
-        return table_html(pd.DataFrame({"setting": list(flat), "value": list(flat.values())}))
+        asked = dict(run.settings)
+        flat = pd.json_normalize(asked | {"versions": asked["versions"][-1]}).iloc[0].astype(str)
+        return table_html(flat.rename_axis("setting").reset_index(name="value"))
     return "Settings and versions", [attempted("the table of settings", made)]
 
 # %% ../../nbs/07_runs/04_page.ipynb #98886347
