@@ -6,6 +6,8 @@
 __all__ = ['decode_image', 'decode_images']
 
 # %% ../../nbs/01_images/02_decoding.ipynb #b695b28a
+import hashlib
+import json
 import logging
 import os
 import stat
@@ -25,6 +27,8 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from ..support.checks import is_allowed, require
+from ..support.files import from_plain, read_json, write_whole
+from ..support.mapped import cache_folder, check_held, map_pixels, store_pixels
 
 # %% ../../nbs/01_images/02_decoding.ipynb #35bf4b9c
 _log = logging.getLogger(__name__)
@@ -154,24 +158,73 @@ def _decode_or_none(path: Path, size: int, on_error: str, alone: Executor) -> Te
         raise ValueError(f"{path} does not decode ({error or type(error).__name__}); {hint}") from error
 
 # %% ../../nbs/01_images/02_decoding.ipynb #3d4a4b6f
+BLOCK_OF_FILES = 4096
+"Files that the threads are given at a time."
+
+def decode_stream(
+    paths:Sequence[Path], # image files
+    size:int, # side of the results in pixels
+    on_error:Literal["raise", "skip"], # what a file that will not decode does
+    progress:bool, # show a bar from 1,000 files on?
+)->Iterator[Tensor|None]: # one a file, in order: (3, size, size), uint8; None where it was skipped
+    "Files decoded by threads, as they are asked for."
+    with quietly(), ThreadPoolExecutor(1) as alone, ThreadPoolExecutor() as pool, tqdm(
+            desc="decoding", total=len(paths), unit="img", leave=False, disable=not progress or len(paths) < 1000) as bar:
+        attempt = partial(_decode_or_none, size=size, on_error=on_error, alone=alone)
+        for start in range(0, len(paths), BLOCK_OF_FILES):
+            for picture in pool.map(attempt, paths[start:start + BLOCK_OF_FILES]):
+                bar.update()
+                yield picture
+
+# %% ../../nbs/01_images/02_decoding.ipynb #09b3c54d
 def decode_images(
     paths:Sequence[Path], # image files
     size:int, # side of the results in pixels
     on_error:Literal["raise", "skip"]="raise", # what a file that will not decode does
     progress:bool=True, # show a bar from 1,000 files on?
+    on_disk:bool=False, # keep the pixels in a file that is mapped, and used again by whoever asks for the same?
 )->tuple[Tensor, Tensor, tuple[str, ...]]: # (N, 3, size, size) uint8; positions kept; names skipped
     "Many files decoded by threads, in order, with a progress bar when it takes long."
-    with quietly(), ThreadPoolExecutor(1) as alone, ThreadPoolExecutor() as pool:
-        attempt = partial(_decode_or_none, size=size, on_error=on_error, alone=alone)
-        quiet = not progress or len(paths) < 1000
-        pictures = list(tqdm(pool.map(attempt, paths), "decoding", len(paths), unit="img", leave=False, disable=quiet))
-    kept = [i for i, picture in enumerate(pictures) if picture is not None]
-    skipped = tuple(paths[i].name for i, picture in enumerate(pictures) if picture is None)
+    pictures = decode_stream(paths, size, on_error, progress)
+    pixels, lost = (_on_disk if on_disk else _in_memory)(pictures, paths, size)
+    kept, skipped = sorted({*range(len(paths))} - {*lost}), tuple(paths[i].name for i in lost)
     if skipped:
         first = ", ".join(skipped[:5])
         _log.warning("skipped %d of %d files that do not decode: %s", len(skipped), len(paths), first)
     if not kept: raise ValueError(f"none of {len(paths)} image files decodes, the first is {paths[0]}")
-    return torch.stack([p for p in pictures if p is not None]), torch.tensor(kept), skipped
+    return pixels, torch.tensor(kept), skipped
+
+def _in_memory(pictures, paths, size):
+    "The pixels as one tensor, and the positions of the files that were skipped."
+    check_held(len(paths), (size, size))
+    pixels, lost = torch.empty(len(paths), 3, size, size, dtype=torch.uint8), []
+    for i, picture in enumerate(pictures):
+        if picture is None: lost.append(i)
+        else: pixels[i - len(lost)] = picture
+    return pixels[:len(paths) - len(lost)], lost
+
+# %% ../../nbs/01_images/02_decoding.ipynb #e232912c
+def _named_after(paths, size):
+    "The file for these images at this side."
+    digest = hashlib.sha256(f"1 {Image.__version__} {size}".encode())
+    for path in paths:
+        known = os.stat(path)
+        digest.update(os.fsencode(os.path.abspath(path)) + f" {known.st_size} {known.st_mtime_ns}\n".encode())
+    return cache_folder() / "images" / f"{digest.hexdigest()[:32]}.u8"
+
+def _on_disk(pictures, paths, size):
+    "The same from a file, which is made if need be."
+    path, lost = _named_after(paths, size), []
+    told = path.with_suffix(".json")
+    def pieces():
+        for i, picture in enumerate(pictures):
+            if picture is None: lost.append(i)
+            else: yield picture
+        write_whole(told, json.dumps({"skipped": lost}).encode())
+    store_pixels(path, pieces(), 3 * size**2 * len(paths))
+    lost = list(from_plain(tuple[int, ...], read_json(told, "skipped")["skipped"], f"{told}: skipped"))
+    if len(lost) == len(paths): return torch.empty(0), lost
+    return map_pixels(path, (len(paths) - len(lost), 3, size, size)), lost
 
 # %% ../../nbs/01_images/02_decoding.ipynb #7914a9c3
 def middle_part(

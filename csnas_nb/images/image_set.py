@@ -17,6 +17,8 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from ..support.mapped import map_pixels, mapped_file, take_rows
+
 # %% ../../nbs/01_images/01_image_set.ipynb #2c289c1d
 def check_images(
     images:Tensor, # anything
@@ -48,6 +50,9 @@ def check_labels(
         raise ValueError(f"labels must lie in 0..{classes - 1}, got {int(labels.min())}..{int(labels.max())}")
 
 # %% ../../nbs/01_images/01_image_set.ipynb #f3687f11
+AT_ONCE = 4096
+"Images that are looked at in one go, where all have to be: they may be more than fit into memory."
+
 def set_sides(
     images:"ImageSet", # any set
 )->tuple[int, int]: # height and width
@@ -59,13 +64,14 @@ def is_grey(
     images:"ImageSet", # any set
 )->bool: # True: views that change colours would do nothing
     "Whether the three channels are equal everywhere, so that colour views would do nothing."
-    return bool((images.images[:, :1] == images.images).all())
+    return all(bool((part[:, :1] == part).all()) for part in images.images.split(AT_ONCE))
 
 def pixel_fingerprint(
     images:"ImageSet", # any set
 )->str: # sixteen hexadecimal digits
     "Sixteen hexadecimal digits that change with any pixel and any label: how later runs know the images again."
-    digest = hashlib.sha256(images.images.cpu().numpy().tobytes())
+    digest = hashlib.sha256()
+    for part in images.images.split(AT_ONCE): digest.update(part.contiguous().cpu().numpy().data)
     if images.labels is not None: digest.update(images.labels.cpu().numpy().tobytes())
     return digest.hexdigest()[:16]
 
@@ -77,6 +83,20 @@ def set_in_words(
     n, _, h, w = images.images.shape
     known = f"{len(images.classes)} classes" if images.labels is not None else "unlabelled"
     return f"ImageSet({images.name!r}, {n:,} images of {h}x{w}, {known}, {images.images.device})"
+
+# %% ../../nbs/01_images/01_image_set.ipynb #77af9df5
+def sent_state(
+    images:"ImageSet", # any set
+)->dict: # its fields; of pixels in a mapped file the path and the shape in their place
+    "What another process is sent of a set: pixels in a file stay there, and are mapped there too."
+    path = mapped_file(images.images)
+    return images.__dict__ if path is None else images.__dict__ | {"images": (path, tuple(images.images.shape))}
+
+def received_pixels(
+    state:dict, # from `sent_state`
+)->Tensor: # (N, 3, H, W), uint8
+    "The pixels that were sent."
+    return map_pixels(*state["images"]) if isinstance(state["images"], tuple) else state["images"]
 
 # %% ../../nbs/01_images/01_image_set.ipynb #c238eb4e
 @dataclass(frozen=True, eq=False)
@@ -99,6 +119,8 @@ class ImageSet:
 
     def __len__(self) -> int: return len(self.images)
     def __repr__(self) -> str: return set_in_words(self)
+    def __getstate__(self) -> dict: return sent_state(self)
+    def __setstate__(self, state: dict) -> None: self.__dict__.update(state | {"images": received_pixels(state)})
 
     sides = property(set_sides)
     grey = cached_property(is_grey)
@@ -111,7 +133,7 @@ def take(
 )->ImageSet: # the chosen images with their labels; mean and std stay those of the whole
     "A part of an image set."
     labels = None if images.labels is None else images.labels[indices]
-    return replace(images, images=images.images[indices], labels=labels, origin={})
+    return replace(images, images=take_rows(images.images, indices), labels=labels, origin={})
 
 def unlabelled(
     images:ImageSet, # any set
@@ -151,8 +173,10 @@ def channel_statistics(
 )->tuple[tuple[float, ...], tuple[float, ...]]: # mean and standard deviation of each channel, scaled to 0..1
     "Mean and deviation by channel, computed from a count of each byte value, so that no float copy is made."
     values = torch.arange(256, dtype=torch.float64) / 255
-    counts = torch.stack([torch.bincount(c.flatten().cpu(), minlength=256) for c in images.unbind(1)]).double()
-    share = counts / counts.sum(1, keepdim=True)
+    counts = torch.zeros(3, 256, dtype=torch.int64)
+    for part in images.split(AT_ONCE):
+        counts += torch.stack([torch.bincount(c.flatten().cpu(), minlength=256) for c in part.unbind(1)])
+    share = counts.double() / counts.sum(1, keepdim=True)
     mean = share @ values
     std = ((share * (values - mean[:, None]) ** 2).sum(1)).sqrt()
     return tuple(mean.tolist()), tuple(s or 1.0 for s in std.tolist())

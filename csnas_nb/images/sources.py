@@ -41,16 +41,19 @@ def catalogue(
     progress:bool=True, # show a bar while decoding many files?
     split_seed:int=0, # of the fifth that is set aside where the source brings no test images
     splitting:Splitting="by class", # how
+    on_disk:bool=False, # keep decoded pixels in a mapped file? for a folder only
 )->Catalogue: # what the source holds
     "The catalogue of a data set or folder."
     if on_error not in ("raise", "skip"): raise ValueError(f"on_error must be 'raise' or 'skip', got {on_error!r}")
     require(is_allowed(split_seed, SplitSeed), "split_seed", "a whole number from 0", split_seed)
     require(splitting in get_args(Splitting), "splitting", "'by class' or 'by number'", splitting)
     if root is not None and not os.path.isdir(root): raise FileNotFoundError(f"no such folder: {root}")
-    if isinstance(source, str) and source in DATASETS: return named_catalogue(source, root, split_seed)
+    if isinstance(source, str) and source in DATASETS:
+        if on_disk: raise ValueError(f"on_disk=True (csnas: --on-disk) is for folders: {source} is held in memory")
+        return named_catalogue(source, root, split_seed)
     if not os.path.exists(source):
         raise FileNotFoundError(f"no such folder or data set: {str(source)[:300]} (data sets: {', '.join(DATASETS)})")
-    return folder_catalogue(Path(source), labelled, on_error, progress, split_seed, splitting)
+    return folder_catalogue(Path(source), labelled, on_error, progress, split_seed, splitting, on_disk)
 
 # %% ../../nbs/01_images/08_sources.ipynb #732a97b6
 def _read(entries: Catalogue, positions: Tensor, size: int | None) -> tuple[ImageSet, Tensor]:
@@ -78,11 +81,11 @@ def mirrored(
     require(is_allowed(mirror, bool | None), "mirror", "True, False or None", mirror)
     return entries if mirror is None else replace(entries, mirror=mirror)
 
-def _origin(source, asked, mirror, split_seed, splitting):
+def _origin(source, asked, more, splitting):
     "What `load_images` was asked for; of what is newer only what says something."
     named = isinstance(source, str) and source in DATASETS
-    more = {"mirror": mirror, "split_seed": split_seed or None, "splitting": None if named else splitting}
     told = {"source": source if named else str(Path(source).resolve())} | asked
+    more = more if named else more | {"splitting": splitting}
     return told | {name: value for name, value in more.items() if value is not None}
 
 def origin_as_of_now(
@@ -107,16 +110,18 @@ def load_images(
     mirror:bool|None=None, # is a mirror image as good an image? None: as the source says
     split_seed:int=0, # of the fifth that is set aside where the source brings no test images
     splitting:Splitting="by class", # of a folder's images, as `origin` says
+    on_disk:bool=False, # keep a folder's pixels in a mapped file, made once: for more than fits into memory
 )->ImageSet: # uint8; mean and deviation of the training split, or of all images with split='all'
     "Images of a data set or folder, decoded once."
     if size is not None: check_size(size)
-    entries = mirrored(catalogue(source, labelled, root, on_error, progress, split_seed, splitting), mirror)
+    entries = mirrored(catalogue(source, labelled, root, on_error, progress, split_seed, splitting, on_disk), mirror)
     images, _ = _read(entries, _limited(entries.positions(split), limit, seed), size)
     if split == "test":
         train, _ = _read(entries, _limited(entries.train, limit, seed), size)
         images = replace(images, mean=train.mean, std=train.std)
-    asked = {"split": split, "size": size, "limit": limit, "seed": seed, "root": root and str(root)}
-    images = replace(images, origin=_origin(source, asked | {"on_error": on_error}, mirror, split_seed, splitting))
+    asked = {"split": split, "size": size, "limit": limit, "seed": seed, "root": root and str(root), "on_error": on_error}
+    more = {"mirror": mirror, "split_seed": split_seed or None, "on_disk": on_disk or None}
+    images = replace(images, origin=_origin(source, asked, more, splitting))
     return images if labelled else unlabelled(images)
 
 # %% ../../nbs/01_images/08_sources.ipynb #9d3d96ce
@@ -160,11 +165,12 @@ def load_splits(
     mirror:bool|None=None, # is a mirror image as good an image? None: as the source says
     split_seed:int=0, # of the fifth that is set aside where the source brings no test images
     splitting:Splitting="by class", # of a folder's images, as `origin` says
+    on_disk:bool=False, # keep a folder's pixels in a mapped file, made once: for more than fits into memory
 )->Splits: # three disjoint labelled sets, normalised alike
     "Images with labels, as `evaluate` takes them: train, valid, test."
     if size is not None: check_size(size)
     check_share(valid)
-    entries = mirrored(catalogue(source, True, root, on_error, progress, split_seed, splitting), mirror)
+    entries = mirrored(catalogue(source, True, root, on_error, progress, split_seed, splitting, on_disk), mirror)
     train, held = _learnt_and_held(entries, valid, size, limit, seed)
     mean, std = channel_statistics(train.images)
     test, _ = _read(entries, entries.test, size)

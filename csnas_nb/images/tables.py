@@ -269,6 +269,7 @@ def folder_catalogue(
     progress:bool=True, # show a bar while decoding many files?
     split_seed:int=0, # of the fifth that is set aside; ValueError for another one where the folder brings test images
     splitting:Literal["by class", "by number"]="by class", # 'by number': the first rule, of searches that know no other
+    on_disk:bool=False, # keep decoded pixels in a mapped file?
 )->Catalogue: # nothing is decoded yet
     "The catalogue of a folder of images."
     if not folder.is_dir(): raise FileNotFoundError(f"no such folder: {folder}")
@@ -282,7 +283,7 @@ def folder_catalogue(
     if split_seed and found.get("own_test", True):
         raise ValueError(f"{folder} brings its own test images: there is no fifth that split_seed {split_seed} chooses")
     def read(positions: Tensor, size: int | None) -> tuple[Tensor, Tensor, tuple[str, ...]]:
-        return decode_images([found["files"][i] for i in positions.tolist()], size or 32, on_error, progress)
+        return decode_images([found["files"][i] for i in positions.tolist()], size or 32, on_error, progress, on_disk)
     entries = Catalogue(folder.resolve().name, read=read, **found)
     _say_shared(entries)
     return entries
