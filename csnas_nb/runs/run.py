@@ -169,7 +169,7 @@ def _loaded(folder, origin):
 
 _ASKED: dict[str, Any] = {"source": str, "split": str, "size": int | None, "limit": int | None, "seed": int,
                           "root": str | None, "on_error": str, "mirror": bool | None, "split_seed": int,
-                          "splitting": str}
+                          "splitting": str, "on_disk": bool}
 
 # %% ../../nbs/07_runs/02_run.ipynb #adf8789a
 def open_run(
