@@ -165,11 +165,12 @@ def tried(
 )->Callable[..., _Answer]: # the same opener
     "An opener that tries again where others are making the tables in the same moment."
     def opened(*arguments):
-        from sqlalchemy.exc import SQLAlchemyError
+        from sqlalchemy.exc import DatabaseError, SQLAlchemyError
         for left in reversed(range(times)):
             try: return opener(*arguments)
-            except (SQLAlchemyError, StorageInternalError, AssertionError):
-                if not left: raise
+            except (SQLAlchemyError, StorageInternalError, AssertionError) as error:
+                cause = error.__cause__ if isinstance(error, StorageInternalError) else error
+                if not left or type(cause) is DatabaseError: raise           # damaged, or no database at all
                 time.sleep(0.3)
         raise AssertionError("never reached")
     return opened
