@@ -128,6 +128,21 @@ def checked_splits(
         raise ValueError(f"top_k must lie in 1..{len(classes)}, the number of classes, got {top_k}")
     return splits
 
+# %% ../../nbs/05_evaluating/03_batches.ipynb #6d349439
+MIDDLE_OF_FILES = "shorter side resized to 8/7 of the network's, middle crop, antialiased resize"
+"How files on the disk become test images, see `middle_square`; kept with a network that was trained on them."
+
+def prepared(
+    pixels:Tensor, # (N, 3, H, W), uint8
+    sides:tuple[int, int], # height and width of the network's images
+    preparation:str="", # `MIDDLE_OF_FILES`; anything else: as `resize` does it
+)->Tensor: # (N, 3, *sides), uint8; images of these sides are taken as they are
+    "Pictures of other sides as a network's test images were prepared."
+    if tuple(pixels.shape[-2:]) == sides or preparation != MIDDLE_OF_FILES: return resize(pixels, sides)
+    from torchvision.transforms.v2.functional import center_crop
+    height, width = (round(side * 8 / 7) for side in sides)
+    return center_crop(resize(pixels, (height, width)), list(sides))
+
 # %% ../../nbs/05_evaluating/03_batches.ipynb #3ba184bb
 FEW_STEPS = 200
 "Steps of training below which an error says more of the training than of the cell."

@@ -15,16 +15,18 @@ import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast, get_type_hints
+from typing import Any, cast, get_type_hints
 
 import pandas as pd
 import torch
 from matplotlib.figure import Figure
 from torch import Tensor, nn
 
+from .batches import MIDDLE_OF_FILES, prepared
 from .loop import MEASURED_MOST, Training, predict
+from .measures import TEMPERATURES
 from .recipes import LabelledImages, Recipe
-from ..images.decoding import check_size, resize
+from ..images.decoding import check_size
 from ..images.image_set import ImageSet, Splits, check_statistics
 from ..networks.genotype import Genotype, from_json
 from ..networks.network import Network, check_side, check_weights, reductions
@@ -36,8 +38,6 @@ from ..support.resuming import optimiser_state, restore_optimiser
 _log = logging.getLogger(__name__)
 
 # %% ../../nbs/05_evaluating/05_checkpoints.ipynb #e2837e44
-if TYPE_CHECKING: import pandas as pd
-
 CHECKPOINT, NETWORK, LOG = "training.safetensors", "network.safetensors", "log.csv"
 "The files of a training run: as long as it runs, when it is done, and throughout."
 
@@ -59,7 +59,6 @@ def write_log(
     epochs:Sequence[Epoch], # all so far
 )->None: # written whole or not at all
     "The log of a training run, for people and for `plot_log`."
-    import pandas as pd
     columns, numbers = [f.name for f in fields(Epoch)], range(1, len(epochs) + 1)
     table = pd.DataFrame([asdict(e) for e in epochs], columns=columns, index=numbers)
     try:
@@ -69,9 +68,8 @@ def write_log(
 # %% ../../nbs/05_evaluating/05_checkpoints.ipynb #5fe53c68
 def read_log(
     path:Path, # CSV, as `write_log` leaves it
-)->"pd.DataFrame": # a row an epoch, one at least; raises ValueError where it is something else
+)->pd.DataFrame: # a row an epoch, one at least; raises ValueError where it is something else
     "The log of a training run."
-    import pandas as pd
     with refusing(f"{path} is not the log of a training run"):
         table = pd.read_csv(io.BytesIO(read_regular(path, 2**26)))
         missing = [name for name in _DRAWN if name not in table]
@@ -242,7 +240,7 @@ def labelled_network(
 
 # %% ../../nbs/05_evaluating/05_checkpoints.ipynb #c5ce80f5
 PREPARATION = "middle crop to the shape of the network's images, antialiased resize"
-"What `resize` does with images of other sides; kept with a network, so that a later way cannot be mistaken for it."
+"What `resize` does with images of other sides; kept with a network, so that another way cannot be mistaken for it."
 
 @dataclass(frozen=True)
 class Classifier:
@@ -254,16 +252,18 @@ class Classifier:
     std: tuple[float, ...]  # of each channel, same scale
     recipe: Recipe  # it was trained by
     preparation: str = PREPARATION  # how pictures of other sides become such images
+    temperature: float | None = None  # what logits are divided by, from `fit_temperature`; None: not fitted
 
-    def probabilities(
-        self,
-        images:ImageSet|Tensor, # or uint8 (N, 3, H, W)
-    )->Tensor: # (N, classes), on the CPU, rows sum to 1
-        "What the network takes images for; those of other sides are prepared as its training images were."
-        pixels = resize(images.images if isinstance(images, ImageSet) else images, self.sides)
-        device = next(self.network.parameters()).device
-        own = ImageSet(pixels.to(device), mean=self.mean, std=self.std)
-        return predict(self.network, own).softmax(1)
+    def logits(self, images: ImageSet | Tensor) -> Tensor:
+        "(N, classes), divided by the temperature; images, uint8, of other sides are prepared as the test images were."
+        pixels = images.images if isinstance(images, ImageSet) else images
+        own = prepared(pixels, self.sides, self.preparation).to(next(self.network.parameters()).device)
+        found = predict(self.network, ImageSet(own, mean=self.mean, std=self.std))
+        return found if self.temperature is None else found / self.temperature
+
+    def probabilities(self, images: ImageSet | Tensor) -> Tensor:
+        "What the network takes images for: the softmax of `logits`, (N, classes) on the CPU, rows sum to 1."
+        return self.logits(images).softmax(1)
 
 # %% ../../nbs/05_evaluating/05_checkpoints.ipynb #dc4e84e4
 @dataclass(frozen=True)
@@ -305,7 +305,7 @@ def save_trained(
     write_tensors(folder / NETWORK, weights, header)
     (folder / CHECKPOINT).unlink(missing_ok=True)
 
-_KEPT = ("classes", "sides", "mean", "std", "preparation")
+_KEPT = ("classes", "sides", "mean", "std", "preparation", "temperature")
 
 # %% ../../nbs/05_evaluating/05_checkpoints.ipynb #c109467f
 def load_trained(
@@ -323,11 +323,15 @@ def load_trained(
 # %% ../../nbs/05_evaluating/05_checkpoints.ipynb #2683a1e2
 def _trained_from(header, weights):
     "A trained network from what its file holds."
-    own: dict[str, Any] = {"preparation": PREPARATION} | header["classifier"]        # networks of before did not say
+    before: dict[str, Any] = {"preparation": PREPARATION, "temperature": None}       # networks of before did not say
+    own = before | header["classifier"]
     if own.keys() != {*_KEPT}: raise ValueError(f"classifier must have {', '.join(_KEPT)}, got {', '.join(own)}")
     hints = get_type_hints(Classifier) | dict.fromkeys(("mean", "std"), tuple[float, float, float])
     own = {name: from_plain(hints[name], value, f"classifier.{name}") for name, value in own.items()}
-    if own["preparation"] != PREPARATION: raise ValueError(f"images are prepared by {own['preparation']!r}")
+    if own["preparation"] not in (PREPARATION, MIDDLE_OF_FILES):
+        raise ValueError(f"images are prepared by {own['preparation']!r}")
+    if own["temperature"] is not None and not TEMPERATURES[0] <= own["temperature"] <= TEMPERATURES[1]:
+        raise ValueError(f"classifier.temperature must lie in {TEMPERATURES}, got {own['temperature']}")
     check_statistics(own["mean"], own["std"])
     for side in own["sides"]: check_size(side, "classifier.sides")
     if not all(map(math.isfinite, (*own["mean"], *own["std"]))): raise ValueError("classifier: mean or std is NaN")

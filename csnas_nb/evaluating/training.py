@@ -18,14 +18,15 @@ import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from .batches import check_trainable, resized
+from .batches import MIDDLE_OF_FILES, check_trainable, resized
 from csnas_nb.evaluating.checkpoints import (
-    CHECKPOINT, LOG, NETWORK, Classifier, Epoch, Progress, Trained, labelled_network, load_trained, read_checkpoint,
-    run_identity, save_trained, weights_of, write_checkpoint, write_log,
+    CHECKPOINT, LOG, NETWORK, PREPARATION, Classifier, Epoch, Progress, Trained, labelled_network, load_trained,
+    read_checkpoint, run_identity, save_trained, weights_of, write_checkpoint, write_log,
 )
 from .loop import Training, labelled_epoch, measure_averages, predict_all, prepare_training
-from .measures import measure
+from .measures import fit_temperature, measure
 from .recipes import RECIPES, LabelledImages, Recipe
+from ..images.image_set import ImageSet
 from ..networks.genotype import Genotype
 from ..networks.network import Network
 from ..support.devices import check_together, is_launched, make_accelerator
@@ -192,8 +193,11 @@ def finish(
     accelerator, images = training.accelerator, training.images
     network = accelerator.unwrap_model(training.model, keep_fp32_wrapper=False)
     network.load_state_dict(state.best_weights)
-    shown = tuple(images.classes), images.sides, images.mean, images.std
-    done = Trained(Classifier(network.eval(), *shown, training.recipe), tuple(state.epochs), state.best, state.memory)
+    judged = predict_all(network, training.valid_loader, images, accelerator) if state.best >= 0 else None
+    found = Classifier(network.eval(), tuple(images.classes), images.sides, images.mean, images.std, training.recipe,
+                       PREPARATION if isinstance(images, ImageSet) else MIDDLE_OF_FILES,
+                       judged and fit_temperature(*judged))
+    done = Trained(found, tuple(state.epochs), state.best, state.memory)
     if folder and accelerator.is_main_process: save_trained(done, folder, identity)
     accelerator.wait_for_everyone()
     return done

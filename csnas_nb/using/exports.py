@@ -18,7 +18,7 @@ from ..support.files import whole_file
 
 # %% ../../nbs/06_using/03_exports.ipynb #8e8c1fc7
 class Deployed(nn.Module):
-    "A classifier as one module: normalisation, network, softmax."
+    "A classifier as one module: normalisation, network, temperature, softmax."
     mean: Tensor  # (1, 3, 1, 1)
     std: Tensor  # (1, 3, 1, 1)
 
@@ -27,13 +27,13 @@ class Deployed(nn.Module):
         classifier:Classifier, # from `train` or `load`
     ):
         super().__init__()
-        self.network = classifier.network
+        self.network, self.temperature = classifier.network, classifier.temperature or 1.0
         for name in ("mean", "std"):
             self.register_buffer(name, torch.tensor(getattr(classifier, name)).view(1, 3, 1, 1))
 
     def forward(self, images: Tensor) -> Tensor:
         "(N, 3, H, W), floats in 0..1 -> probabilities (N, classes)."
-        return self.network((images - self.mean) / self.std).softmax(1)
+        return (self.network((images - self.mean) / self.std) / self.temperature).softmax(1)
 
 # %% ../../nbs/06_using/03_exports.ipynb #800634d4
 def deployed(
