@@ -14,6 +14,7 @@ import timeit
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -151,7 +152,8 @@ def fit_temperature(
         right, all_of_them = found.gather(1, labels).mean().item(), found.sum(1).mean().item()
         return -(1 - doubt) * right - doubt * (all_of_them - right) / (classes - 1)
     low, high = map(math.log, TEMPERATURES)
-    return math.exp(float(minimize_scalar(loss, bounds=(low, high), method="bounded").x))
+    found: Any = minimize_scalar(loss, bounds=(low, high), method="bounded")
+    return math.exp(float(found.x))
 
 # %% ../../nbs/05_evaluating/02_measures.ipynb #5ab35772
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['picture_files', 'Prediction', 'Predictions', 'predict_pictures', 'TopLosses', 'top_losses', 'with_temperature']
 
-# %% ../../nbs/06_using/04_predictions.ipynb #257719a6
+# %% ../../nbs/06_using/04_predictions.ipynb #3c95e603
 import glob
 import os
 from collections.abc import Iterator, Sequence
@@ -22,7 +22,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from ..evaluating.batches import MIDDLE_OF_FILES, labels_of
+from ..evaluating.batches import MIDDLE_OF_FILES
 from ..evaluating.checkpoints import Classifier
 from ..evaluating.measures import Calibration, answers_of, calibration, error_rate, fit_temperature
 from ..evaluating.recipes import LabelledImages
@@ -33,7 +33,7 @@ from ..images.folders import list_images
 from ..images.image_set import ImageSet
 from ..support.files import figure_text
 
-# %% ../../nbs/06_using/04_predictions.ipynb #5d0f67d1
+# %% ../../nbs/06_using/04_predictions.ipynb #6e7877be
 def picture_files(
     pictures:Path|str|Sequence[Path|str], # files, folders at any depth, patterns as 'new/*.jpg' or 'new/**/*.png'
 )->tuple[Path, ...]: # in the order given, each once; FileNotFoundError or ValueError where there are none
@@ -55,7 +55,7 @@ def _files_of(one):
     if files: return files
     raise FileNotFoundError(f"no picture fits {str(one)[:300]}")
 
-# %% ../../nbs/06_using/04_predictions.ipynb #61348692
+# %% ../../nbs/06_using/04_predictions.ipynb #02303eb7
 AT_A_TIME = 512
 "Files that are decoded before the network sees them."
 
@@ -81,9 +81,9 @@ def _middle_squares(files, side, on_error):
     with quietly(), ThreadPoolExecutor() as pool: pictures = list(pool.map(attempt, files))
     kept = [k for k, picture in enumerate(pictures) if picture is not None]
     if not kept: return torch.zeros(0, 3, side, side, dtype=torch.uint8), torch.zeros(0, dtype=torch.int64)
-    return torch.stack([pictures[k] for k in kept]), torch.tensor(kept)
+    return torch.stack([picture for picture in pictures if picture is not None]), torch.tensor(kept)
 
-# %% ../../nbs/06_using/04_predictions.ipynb #bc14e891
+# %% ../../nbs/06_using/04_predictions.ipynb #f3a20974
 def file_logits(
     classifier:Classifier, # from `train` or `load_classifier`
     files:Sequence[Path], # at least one
@@ -102,7 +102,7 @@ def file_logits(
     if not found: raise ValueError(f"none of {len(files)} image files decodes, the first is {files[0]}")
     return torch.cat(found), torch.cat(kept)
 
-# %% ../../nbs/06_using/04_predictions.ipynb #b351d893
+# %% ../../nbs/06_using/04_predictions.ipynb #4ae58057
 @dataclass(frozen=True)
 class Prediction:
     "What a network takes one picture for."
@@ -119,7 +119,7 @@ class Prediction:
         named = ", ".join(f"{name} {share:.1%}" for name, share in zip(self.classes, self.confidences))
         return f"{self.picture}: {named or 'no answer'}"
 
-# %% ../../nbs/06_using/04_predictions.ipynb #e63a96c3
+# %% ../../nbs/06_using/04_predictions.ipynb #ea4a1feb
 @dataclass(frozen=True)
 class Predictions:
     "What a network takes pictures for."
@@ -147,7 +147,7 @@ class Predictions:
         "One line on what the confidence is worth."
         return about_confidence(self.temperature)
 
-# %% ../../nbs/06_using/04_predictions.ipynb #249a3fb8
+# %% ../../nbs/06_using/04_predictions.ipynb #6ae8be47
 def predictions_table(
     found:Predictions, # any
 )->pd.DataFrame: # picture, class, confidence, class_2, confidence_2, …; empty where there is no answer
@@ -170,7 +170,7 @@ def about_confidence(
     return (f"confidence is calibrated on validation images (temperature {temperature:.2f}); of pictures unlike those "
             "it says nothing")
 
-# %% ../../nbs/06_using/04_predictions.ipynb #22e5d860
+# %% ../../nbs/06_using/04_predictions.ipynb #d5228f93
 def predict_pictures(
     network:Classifier|Path|str, # from `train`; or network.safetensors, or a folder, as `load_classifier` takes it
     pictures:ImageSet|Tensor|Path|str|Sequence[Path|str], # uint8 (N, 3, H, W), or as `picture_files` takes them
@@ -194,7 +194,7 @@ def predict_pictures(
         skipped = tuple(str(path) for k, path in enumerate(files) if k not in there)
     return Predictions(names, classifier.classes, logits.softmax(1), top_k, classifier.temperature, skipped)
 
-# %% ../../nbs/06_using/04_predictions.ipynb #21f83874
+# %% ../../nbs/06_using/04_predictions.ipynb #6e1e2eee
 @dataclass(frozen=True)
 class TopLosses:
     "Labelled pictures as a network judges them."
@@ -224,7 +224,7 @@ class TopLosses:
         "The worst-judged pictures with truth, answer, confidence and loss."
         return plot_top_losses(self, count, columns)
 
-# %% ../../nbs/06_using/04_predictions.ipynb #f30f303a
+# %% ../../nbs/06_using/04_predictions.ipynb #5e92de81
 def top_losses(
     network:Classifier|Path|str, # from `train`; or a place, as `load_classifier` takes it
     images:LabelledImages, # labelled; files of the disk are prepared as the network's test images were
@@ -235,7 +235,8 @@ def top_losses(
 )->TopLosses: # raises ValueError for a class that the network does not know
     "What a network does on labelled pictures, one by one."
     classifier = network if isinstance(network, Classifier) else load_classifier(network, device)
-    given, number = labels_of(images).cpu(), {name: k for k, name in enumerate(classifier.classes)}
+    if images.labels is None: raise ValueError(f"{images.name}: losses need labels, this set has none")
+    given, number = images.labels.cpu(), {name: k for k, name in enumerate(classifier.classes)}
     unknown = [images.classes[k] for k in given.unique().tolist() if images.classes[k] not in number]
     if unknown: raise ValueError(f"{images.name}: the network knows no class {unknown[0]!r}, its classes are "
                                  f"{', '.join(classifier.classes)[:300]}")
@@ -244,13 +245,14 @@ def top_losses(
     labels = torch.tensor([number[images.classes[k]] for k in given[kept].tolist()])
     return TopLosses(classifier, images, logits, kept, labels)
 
-# %% ../../nbs/06_using/04_predictions.ipynb #faba3aa5
+# %% ../../nbs/06_using/04_predictions.ipynb #05e95dc9
 def losses_table(
     found:TopLosses, # any
 )->pd.DataFrame: # picture, true, predicted, confidence, loss; the worst first, those without an answer last
     "Labelled pictures by their loss."
     classes, positions = found.classifier.classes, found.kept.tolist()
-    names = [str(found.images.files[k]) if isinstance(found.images, DiskImages) else str(k) for k in positions]
+    files = found.images.files if isinstance(found.images, DiskImages) else None
+    names = [str(files[k]) if files else str(k) for k in positions]
     sure, answers = found.logits.softmax(1).max(1).values.tolist(), answers_of(found.logits)[:, 0].tolist()
     losses = F.cross_entropy(found.logits.double(), found.labels, reduction="none").tolist()
     rows = {"picture": names, "true": [classes[k] for k in found.labels.tolist()],
@@ -258,7 +260,7 @@ def losses_table(
     table = pd.DataFrame(rows, index=pd.Index(positions, name="position"))
     return table.sort_values("loss", ascending=False, kind="stable")
 
-# %% ../../nbs/06_using/04_predictions.ipynb #4f9ba1a2
+# %% ../../nbs/06_using/04_predictions.ipynb #cc982b0d
 SHOWN = 96
 "Side at which files are shown to people, in pixels."
 
@@ -284,7 +286,7 @@ def plot_top_losses(
     plt.close(figure)
     return figure
 
-# %% ../../nbs/06_using/04_predictions.ipynb #141d4a51
+# %% ../../nbs/06_using/04_predictions.ipynb #49eb7a4f
 def with_temperature(
     classifier:Classifier, # any; a temperature that it has is not used
     images:LabelledImages, # labelled, of its classes, that it was not trained on
