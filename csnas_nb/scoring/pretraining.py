@@ -8,19 +8,21 @@ __all__ = ['PretextModel']
 # %% ../../nbs/03_scoring/05_pretraining.ipynb #3713fb40
 import math
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..images.image_set import ImageSet, normalise
+from ..images.decoding import check_size
+from ..images.image_set import ImageSet, check_statistics, normalise
 from ..networks.network import Network, check_side
 from .config import ScoreConfig
 from .losses import MemoryBank, nce_loss, negative_mask, ntxent_loss, pirl_loss
 from .pretexts import TASKS, ask
 from .views import Jigsaw, check_jigsaw, make_views
 from ..support.devices import gather_rows, own_rows
+from ..support.files import from_plain
 from ..support.machine import evaluating
 from ..support.steps import StepConfig, TrainStep, run_steps
 
@@ -332,3 +334,17 @@ def one_cycle(
     rising = max(1, round(0.2 * steps))
     if step < rising: return (step + 1) / rising
     return 0.5 * (1 + math.cos(math.pi * (step - rising + 1) / (steps - rising + 1)))
+
+# %% ../../nbs/03_scoring/05_pretraining.ipynb #cc06be25
+_SHOWN = {"sides": tuple[int, int], "mean": tuple[float, float, float], "std": tuple[float, float, float]}
+
+def shown_from(
+    stored:Any, # what a file says of the images of a network; None: a file of before says nothing
+)->dict[str, Any]: # sides, mean and std, or nothing; raises ValueError for what no images have
+    "How a network was shown its images."
+    if stored is None: return {}
+    shown = {name: from_plain(kind, stored[name], f"images.{name}") for name, kind in _SHOWN.items()}
+    check_statistics(shown["mean"], shown["std"])
+    if not all(map(math.isfinite, (*shown["mean"], *shown["std"]))): raise ValueError("images: mean or std is NaN")
+    for side in shown["sides"]: check_size(side, "images.sides")
+    return shown

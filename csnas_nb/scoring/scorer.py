@@ -24,7 +24,7 @@ from .config import QUICK, ScoreConfig, config_from_dict
 from .losses import MemoryBank
 from csnas_nb.scoring.pretraining import (
     Deck, PretextModel, calibrate, check_fit, fill_bank, make_pretext, make_pretext_model, make_pretext_optimiser,
-    make_pretext_step, pretext_epoch,
+    make_pretext_step, pretext_epoch, shown_from,
 )
 from .responses import Examination, examine, make_probe, response_of, split_probe
 from ..support.checks import require
@@ -68,6 +68,9 @@ class Pretrained:
     bank: MemoryBank | None  # None with NT-Xent
     score: Score
     config: ScoreConfig = field(default=QUICK)
+    sides: tuple[int, int] | None = None  # height and width of its images; this and the next: None in files of before
+    mean: tuple[float, ...] | None = None  # of each channel of them, scaled to 0..1
+    std: tuple[float, ...] | None = None  # likewise
 
 # %% ../../nbs/03_scoring/07_scorer.ipynb #59303971
 class Scorer:
@@ -242,7 +245,7 @@ def _train(scorer, genotype, on_epoch):
     score = Score(tuple(run.losses), tuple(responses), time.perf_counter() - run.start,
                   sum(p.numel() for p in network.parameters()), run.report if finite else None,
                   max(run.memory, run.peak()))
-    return Pretrained(run.model, run.bank, score, config)
+    return Pretrained(run.model, run.bank, score, config, images.sides, images.mean, images.std)
 
 # %% ../../nbs/03_scoring/07_scorer.ipynb #738d5503
 def label_free_score(
@@ -300,12 +303,14 @@ def save_pretrained(
     pretrained:Pretrained, # from `pretrain`
     path:Path|str, # of the file, '.safetensors' by custom
 )->None: # written whole or not at all
-    "Network, heads and memory bank in one file, with genotype, settings and score."
+    "Network, heads and memory bank in one file, with genotype, settings, score, and how images were shown to it."
     model, bank, settings = pretrained.model, pretrained.bank, asdict(pretrained.config)
     tensors = dict(model.state_dict())
     if bank is not None: tensors |= {f"bank.{name}": value for name, value in bank.state_dict().items()}
     genotype = json.loads(to_json(model.network.genotype))
-    write_tensors(Path(path), tensors, {"genotype": genotype, "config": settings, "score": asdict(pretrained.score)})
+    header = {"genotype": genotype, "config": settings, "score": asdict(pretrained.score)}
+    shown = {name: getattr(pretrained, name) for name in ("sides", "mean", "std")}
+    write_tensors(Path(path), tensors, header | ({"images": shown} if pretrained.sides else {}))
 
 # %% ../../nbs/03_scoring/07_scorer.ipynb #9b7ebc58
 def load_pretrained(
@@ -333,7 +338,7 @@ def _pretrained_from(header, tensors):
         count, width = own["average"].shape
         bank = MemoryBank(count, width, config.bank_weight)
         bank.load_state_dict(own)
-    return Pretrained(model.eval(), bank, _score_from(header["score"]), config)
+    return Pretrained(model.eval(), bank, _score_from(header["score"]), config, **shown_from(header.get("images")))
 
 def _score_from(stored):
     "A score from a file: lists become tuples, what a later version wrote beside it is left out."

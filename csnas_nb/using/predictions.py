@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['picture_files', 'Prediction', 'Predictions', 'predict_pictures', 'TopLosses', 'top_losses', 'with_temperature']
 
-# %% ../../nbs/06_using/04_predictions.ipynb #3c95e603
+# %% ../../nbs/06_using/04_predictions.ipynb #f5155051
 import glob
 import os
 from collections.abc import Iterator, Sequence
@@ -33,7 +33,7 @@ from ..images.folders import list_images
 from ..images.image_set import ImageSet
 from ..support.files import figure_text
 
-# %% ../../nbs/06_using/04_predictions.ipynb #6e7877be
+# %% ../../nbs/06_using/04_predictions.ipynb #234c952a
 def picture_files(
     pictures:Path|str|Sequence[Path|str], # files, folders at any depth, patterns as 'new/*.jpg' or 'new/**/*.png'
 )->tuple[Path, ...]: # in the order given, each once; FileNotFoundError or ValueError where there are none
@@ -55,7 +55,7 @@ def _files_of(one):
     if files: return files
     raise FileNotFoundError(f"no picture fits {str(one)[:300]}")
 
-# %% ../../nbs/06_using/04_predictions.ipynb #02303eb7
+# %% ../../nbs/06_using/04_predictions.ipynb #4ed7bb49
 AT_A_TIME = 512
 "Files that are decoded before the network sees them."
 
@@ -83,7 +83,7 @@ def _middle_squares(files, side, on_error):
     if not kept: return torch.zeros(0, 3, side, side, dtype=torch.uint8), torch.zeros(0, dtype=torch.int64)
     return torch.stack([picture for picture in pictures if picture is not None]), torch.tensor(kept)
 
-# %% ../../nbs/06_using/04_predictions.ipynb #f3a20974
+# %% ../../nbs/06_using/04_predictions.ipynb #683073de
 def file_logits(
     classifier:Classifier, # from `train` or `load_classifier`
     files:Sequence[Path], # at least one
@@ -102,7 +102,7 @@ def file_logits(
     if not found: raise ValueError(f"none of {len(files)} image files decodes, the first is {files[0]}")
     return torch.cat(found), torch.cat(kept)
 
-# %% ../../nbs/06_using/04_predictions.ipynb #4ae58057
+# %% ../../nbs/06_using/04_predictions.ipynb #7f558477
 @dataclass(frozen=True)
 class Prediction:
     "What a network takes one picture for."
@@ -119,7 +119,7 @@ class Prediction:
         named = ", ".join(f"{name} {share:.1%}" for name, share in zip(self.classes, self.confidences))
         return f"{self.picture}: {named or 'no answer'}"
 
-# %% ../../nbs/06_using/04_predictions.ipynb #ea4a1feb
+# %% ../../nbs/06_using/04_predictions.ipynb #8e423740
 @dataclass(frozen=True)
 class Predictions:
     "What a network takes pictures for."
@@ -147,7 +147,7 @@ class Predictions:
         "One line on what the confidence is worth."
         return about_confidence(self.temperature)
 
-# %% ../../nbs/06_using/04_predictions.ipynb #6ae8be47
+# %% ../../nbs/06_using/04_predictions.ipynb #0c6a39b1
 def predictions_table(
     found:Predictions, # any
 )->pd.DataFrame: # picture, class, confidence, class_2, confidence_2, …; empty where there is no answer
@@ -170,7 +170,7 @@ def about_confidence(
     return (f"confidence is calibrated on validation images (temperature {temperature:.2f}); of pictures unlike those "
             "it says nothing")
 
-# %% ../../nbs/06_using/04_predictions.ipynb #d5228f93
+# %% ../../nbs/06_using/04_predictions.ipynb #cd9e7f66
 def predict_pictures(
     network:Classifier|Path|str, # from `train`; or network.safetensors, or a folder, as `load_classifier` takes it
     pictures:ImageSet|Tensor|Path|str|Sequence[Path|str], # uint8 (N, 3, H, W), or as `picture_files` takes them
@@ -194,7 +194,7 @@ def predict_pictures(
         skipped = tuple(str(path) for k, path in enumerate(files) if k not in there)
     return Predictions(names, classifier.classes, logits.softmax(1), top_k, classifier.temperature, skipped)
 
-# %% ../../nbs/06_using/04_predictions.ipynb #6e1e2eee
+# %% ../../nbs/06_using/04_predictions.ipynb #8686a548
 @dataclass(frozen=True)
 class TopLosses:
     "Labelled pictures as a network judges them."
@@ -224,7 +224,7 @@ class TopLosses:
         "The worst-judged pictures with truth, answer, confidence and loss."
         return plot_top_losses(self, count, columns)
 
-# %% ../../nbs/06_using/04_predictions.ipynb #5e92de81
+# %% ../../nbs/06_using/04_predictions.ipynb #cbd7140f
 def top_losses(
     network:Classifier|Path|str, # from `train`; or a place, as `load_classifier` takes it
     images:LabelledImages, # labelled; files of the disk are prepared as the network's test images were
@@ -245,13 +245,13 @@ def top_losses(
     labels = torch.tensor([number[images.classes[k]] for k in given[kept].tolist()])
     return TopLosses(classifier, images, logits, kept, labels)
 
-# %% ../../nbs/06_using/04_predictions.ipynb #05e95dc9
+# %% ../../nbs/06_using/04_predictions.ipynb #7988c2ec
 def losses_table(
     found:TopLosses, # any
 )->pd.DataFrame: # picture, true, predicted, confidence, loss; the worst first, those without an answer last
     "Labelled pictures by their loss."
     classes, positions = found.classifier.classes, found.kept.tolist()
-    files = found.images.files if isinstance(found.images, DiskImages) else None
+    files = cast(DiskImages, found.images).files if isinstance(found.images, DiskImages) else None
     names = [str(files[k]) if files else str(k) for k in positions]
     sure, answers = found.logits.softmax(1).max(1).values.tolist(), answers_of(found.logits)[:, 0].tolist()
     losses = F.cross_entropy(found.logits.double(), found.labels, reduction="none").tolist()
@@ -260,7 +260,7 @@ def losses_table(
     table = pd.DataFrame(rows, index=pd.Index(positions, name="position"))
     return table.sort_values("loss", ascending=False, kind="stable")
 
-# %% ../../nbs/06_using/04_predictions.ipynb #cc982b0d
+# %% ../../nbs/06_using/04_predictions.ipynb #a117aec2
 SHOWN = 96
 "Side at which files are shown to people, in pixels."
 
@@ -286,7 +286,7 @@ def plot_top_losses(
     plt.close(figure)
     return figure
 
-# %% ../../nbs/06_using/04_predictions.ipynb #49eb7a4f
+# %% ../../nbs/06_using/04_predictions.ipynb #5fdac1a8
 def with_temperature(
     classifier:Classifier, # any; a temperature that it has is not used
     images:LabelledImages, # labelled, of its classes, that it was not trained on
