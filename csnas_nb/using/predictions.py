@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['picture_files', 'Prediction', 'Predictions', 'predict_pictures', 'TopLosses', 'top_losses', 'with_temperature']
 
-# %% ../../nbs/06_using/04_predictions.ipynb #f5155051
+# %% ../../nbs/06_using/04_predictions.ipynb #9501781f
 import glob
 import os
 from collections.abc import Iterator, Sequence
@@ -33,7 +33,7 @@ from ..images.folders import list_images
 from ..images.image_set import ImageSet
 from ..support.files import figure_text
 
-# %% ../../nbs/06_using/04_predictions.ipynb #234c952a
+# %% ../../nbs/06_using/04_predictions.ipynb #2e1f67f8
 def picture_files(
     pictures:Path|str|Sequence[Path|str], # files, folders at any depth, patterns as 'new/*.jpg' or 'new/**/*.png'
 )->tuple[Path, ...]: # in the order given, each once; FileNotFoundError or ValueError where there are none
@@ -55,23 +55,29 @@ def _files_of(one):
     if files: return files
     raise FileNotFoundError(f"no picture fits {str(one)[:300]}")
 
-# %% ../../nbs/06_using/04_predictions.ipynb #4ed7bb49
+# %% ../../nbs/06_using/04_predictions.ipynb #852fce03
 AT_A_TIME = 512
 "Files that are decoded before the network sees them."
 
-def _decoded(classifier, files, on_error):
-    "(n, 3, H, W), uint8, and which of the files these are; none where none decodes and such may be skipped."
-    side, side_too = classifier.sides
+def decoded(
+    files:Sequence[Path], # at least one
+    sides:tuple[int, int], # of the network's images; files become squares
+    preparation:str, # of its test images, see `Classifier`
+    on_error:Literal["raise", "skip"], # what a file that will not decode does
+)->tuple[Tensor, Tensor]: # (n, 3, H, W), uint8, and positions of the files that these are; n may be 0
+    "Files as a network's test images were prepared."
+    side, side_too = sides
     if side != side_too:
         raise ValueError(f"the network takes images of {side}x{side_too}, files become squares: give it an ImageSet")
-    if classifier.preparation == MIDDLE_OF_FILES: return _middle_squares(files, side, on_error)
+    if preparation == MIDDLE_OF_FILES: return _middle_squares(files, side, on_error)
     try: return decode_images(files, side, on_error, progress=False)[:2]
     except ValueError:
         if on_error != "skip": raise
         return torch.zeros(0, 3, side, side, dtype=torch.uint8), torch.zeros(0, dtype=torch.int64)
 
+# %% ../../nbs/06_using/04_predictions.ipynb #a8c14f9f
 def _middle_squares(files, side, on_error):
-    "The same for a network that was trained on files of the disk."
+    "The same where files of the disk were trained on."
     def attempt(path):
         try:
             with opened(path, side) as image: return middle_square(to_rgb(image), side)
@@ -83,7 +89,7 @@ def _middle_squares(files, side, on_error):
     if not kept: return torch.zeros(0, 3, side, side, dtype=torch.uint8), torch.zeros(0, dtype=torch.int64)
     return torch.stack([picture for picture in pictures if picture is not None]), torch.tensor(kept)
 
-# %% ../../nbs/06_using/04_predictions.ipynb #683073de
+# %% ../../nbs/06_using/04_predictions.ipynb #1df8c6cd
 def file_logits(
     classifier:Classifier, # from `train` or `load_classifier`
     files:Sequence[Path], # at least one
@@ -96,13 +102,13 @@ def file_logits(
     with tqdm(None, "naming", len(files), unit="img", leave=False, disable=not progress or len(files) < 1000) as bar:
         for start in range(0, len(files), AT_A_TIME):
             part = files[start:start + AT_A_TIME]
-            pixels, which = _decoded(classifier, part, on_error)
+            pixels, which = decoded(part, classifier.sides, classifier.preparation, on_error)
             if len(pixels): found.append(classifier.logits(pixels)); kept.append(which + start)
             bar.update(len(part))
     if not found: raise ValueError(f"none of {len(files)} image files decodes, the first is {files[0]}")
     return torch.cat(found), torch.cat(kept)
 
-# %% ../../nbs/06_using/04_predictions.ipynb #7f558477
+# %% ../../nbs/06_using/04_predictions.ipynb #4e463483
 @dataclass(frozen=True)
 class Prediction:
     "What a network takes one picture for."
@@ -119,7 +125,7 @@ class Prediction:
         named = ", ".join(f"{name} {share:.1%}" for name, share in zip(self.classes, self.confidences))
         return f"{self.picture}: {named or 'no answer'}"
 
-# %% ../../nbs/06_using/04_predictions.ipynb #8e423740
+# %% ../../nbs/06_using/04_predictions.ipynb #c6db3faf
 @dataclass(frozen=True)
 class Predictions:
     "What a network takes pictures for."
@@ -147,7 +153,7 @@ class Predictions:
         "One line on what the confidence is worth."
         return about_confidence(self.temperature)
 
-# %% ../../nbs/06_using/04_predictions.ipynb #0c6a39b1
+# %% ../../nbs/06_using/04_predictions.ipynb #5d11ebf4
 def predictions_table(
     found:Predictions, # any
 )->pd.DataFrame: # picture, class, confidence, class_2, confidence_2, …; empty where there is no answer
@@ -170,7 +176,7 @@ def about_confidence(
     return (f"confidence is calibrated on validation images (temperature {temperature:.2f}); of pictures unlike those "
             "it says nothing")
 
-# %% ../../nbs/06_using/04_predictions.ipynb #cd9e7f66
+# %% ../../nbs/06_using/04_predictions.ipynb #c38127af
 def predict_pictures(
     network:Classifier|Path|str, # from `train`; or network.safetensors, or a folder, as `load_classifier` takes it
     pictures:ImageSet|Tensor|Path|str|Sequence[Path|str], # uint8 (N, 3, H, W), or as `picture_files` takes them
@@ -194,7 +200,7 @@ def predict_pictures(
         skipped = tuple(str(path) for k, path in enumerate(files) if k not in there)
     return Predictions(names, classifier.classes, logits.softmax(1), top_k, classifier.temperature, skipped)
 
-# %% ../../nbs/06_using/04_predictions.ipynb #8686a548
+# %% ../../nbs/06_using/04_predictions.ipynb #4ff00516
 @dataclass(frozen=True)
 class TopLosses:
     "Labelled pictures as a network judges them."
@@ -224,7 +230,7 @@ class TopLosses:
         "The worst-judged pictures with truth, answer, confidence and loss."
         return plot_top_losses(self, count, columns)
 
-# %% ../../nbs/06_using/04_predictions.ipynb #cbd7140f
+# %% ../../nbs/06_using/04_predictions.ipynb #43e6998d
 def top_losses(
     network:Classifier|Path|str, # from `train`; or a place, as `load_classifier` takes it
     images:LabelledImages, # labelled; files of the disk are prepared as the network's test images were
@@ -245,14 +251,14 @@ def top_losses(
     labels = torch.tensor([number[images.classes[k]] for k in given[kept].tolist()])
     return TopLosses(classifier, images, logits, kept, labels)
 
-# %% ../../nbs/06_using/04_predictions.ipynb #7988c2ec
+# %% ../../nbs/06_using/04_predictions.ipynb #5c2c251b
 def losses_table(
     found:TopLosses, # any
 )->pd.DataFrame: # picture, true, predicted, confidence, loss; the worst first, those without an answer last
     "Labelled pictures by their loss."
     classes, positions = found.classifier.classes, found.kept.tolist()
-    files = cast(DiskImages, found.images).files if isinstance(found.images, DiskImages) else None
-    names = [str(files[k]) if files else str(k) for k in positions]
+    images: Any = found.images
+    names = [str(images.files[k] if isinstance(images, DiskImages) else k) for k in positions]
     sure, answers = found.logits.softmax(1).max(1).values.tolist(), answers_of(found.logits)[:, 0].tolist()
     losses = F.cross_entropy(found.logits.double(), found.labels, reduction="none").tolist()
     rows = {"picture": names, "true": [classes[k] for k in found.labels.tolist()],
@@ -260,7 +266,7 @@ def losses_table(
     table = pd.DataFrame(rows, index=pd.Index(positions, name="position"))
     return table.sort_values("loss", ascending=False, kind="stable")
 
-# %% ../../nbs/06_using/04_predictions.ipynb #a117aec2
+# %% ../../nbs/06_using/04_predictions.ipynb #f8d9b584
 SHOWN = 96
 "Side at which files are shown to people, in pixels."
 
@@ -271,13 +277,13 @@ def plot_top_losses(
 )->Figure: # closed, so that it is shown once
     "The worst-judged pictures, those that are taken for another class in red."
     import matplotlib.pyplot as plt
-    worst, images = found.table.head(count), found.images
+    worst, images = found.table.head(count), cast(Any, found.images)
     rows = -(-len(worst) // columns)
     figure, axes = plt.subplots(rows, columns, figsize=(1.4 * columns, 1.9 * rows), layout="constrained", squeeze=False)
     for axis in axes.flat: axis.axis("off")
     for axis, (position, row) in zip(axes.flat, worst.iterrows()):
         on_disk, k = isinstance(images, DiskImages), cast(int, position)
-        pixels = decode_image(images.files[k], SHOWN) if on_disk else cast(ImageSet, images).images[k].cpu()
+        pixels = decode_image(images.files[k], SHOWN) if on_disk else images.images[k].cpu()
         axis.imshow(pixels.permute(1, 2, 0))
         truth, answer = (figure_text(str(row[part]), 20) for part in ("true", "predicted"))
         said = truth if truth == answer else f"{truth}, taken\nfor {answer}"
@@ -286,7 +292,7 @@ def plot_top_losses(
     plt.close(figure)
     return figure
 
-# %% ../../nbs/06_using/04_predictions.ipynb #5fdac1a8
+# %% ../../nbs/06_using/04_predictions.ipynb #8ceab413
 def with_temperature(
     classifier:Classifier, # any; a temperature that it has is not used
     images:LabelledImages, # labelled, of its classes, that it was not trained on
