@@ -21,7 +21,7 @@ from . import __version__
 
 # %% ../nbs/09_command/07_command.ipynb #663d4928
 _SEARCH, _EVALUATE = "csnas_nb.command.search_verbs", "csnas_nb.command.evaluate_verbs"
-_WORKER = "csnas_nb.command.worker_verbs"
+_USING, _WORKER = "csnas_nb.command.using_verbs", "csnas_nb.command.worker_verbs"
 VERBS = {
     "search": (_SEARCH, "Find a cell for images without reading a label."),
     "check": (_SEARCH, "Ask whether a label-free score can be trusted on your images; no label is read."),
@@ -35,6 +35,10 @@ VERBS = {
     "compare": (_EVALUATE, "Set trained cells side by side: errors, intervals, classes, cost."),
     "report": (_EVALUATE, "Write a run as one HTML page: images, cell, history, errors, settings."),
     "export": (_EVALUATE, "Write a trained network into a file for other programs."),
+    "predict": (_USING, "Name new pictures: their classes, and how sure the network is."),
+    "worst": (_USING, "List the pictures that a trained network judges worst: hard ones, and wrong labels."),
+    "features": (_USING, "Write an embedding of every picture of a folder as a table."),
+    "probe": (_USING, "Ask what features are worth: nearest neighbours and a linear probe on labelled images."),
 }
 
 # %% ../nbs/09_command/07_command.ipynb #2f584e34

@@ -148,11 +148,12 @@ MOST_LOOKED_AT = 2_000_000
 
 def origin_of(
     folder:Path, # run folder, for the message
-    settings:Mapping[str, Any], # of its search
+    settings:Mapping[str, Any], # of its search: origin, and images with their count
+    file:str="settings.json", # that they stand in, for the message
 )->dict[str, Any]: # arguments of `load_images`; raises ValueError for a place that no search had its images from
     "Where the images of a search came from."
     origin, count = settings["origin"], settings["images"]["count"]
-    with refusing(f"{folder / 'settings.json'}: origin"):
+    with refusing(f"{folder / file}: origin"):
         for name, value in origin.items():
             if name not in _ASKED: raise ValueError(f"no such entry: {name}")
             from_plain(_ASKED[name], value, name)
