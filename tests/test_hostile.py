@@ -879,11 +879,15 @@ def options(verb): return list(valued(verb))
 
 NOWHERE = {"search": ("--data", "nosuch"), "check": ("--data", "nosuch"), "evaluate": ("DARTS_V2", "--data", "nosuch"),
            "rescore": ("nosuch",), "pretrain": ("nosuch",), "show": ("nosuch",), "log": ("nosuch",),
-           "compare": ("nosuch",), "export": ("nosuch", "x.onnx"), "worker": ("nosuch://x",), "proxy": ("nosuch://x",)}
+           "compare": ("nosuch",), "export": ("nosuch", "x.onnx"), "worker": ("nosuch://x",), "proxy": ("nosuch://x",),
+           "predict": ("nosuch", "x.jpg"), "worst": ("nosuch",), "features": ("nosuch", "nosuch", "--output", "x.csv"),
+           "probe": ("nosuch",)}
 REAL = {"search": ("digits",), "check": ("digits",), "evaluate": ("DARTS_V2", "--data", "digits"),
         "rescore": ("nosuch",), "pretrain": ("DARTS_V2", "--data", "digits", "--output", "x.safetensors"),
         "show": ("DARTS_V2",), "log": (".",), "compare": ("DARTS_V2",), "export": (".", "x.onnx"),
-        "worker": ("sqlite:///x.db",), "proxy": ("sqlite:///x.db",)}  # with which a verb would begin
+        "worker": ("sqlite:///x.db",), "proxy": ("sqlite:///x.db",), "predict": (".", "x.jpg"), "worst": (".",),
+        "features": (".", "digits", "--output", "x.csv"), "probe": (".", "--data", "digits")}  # with which it would begin
+MORE = {"export": ("x.onnx",), "predict": ("x.jpg",), "features": ("nosuch", "--output", "x.csv")}  # beside a target
 OPTIONS = [(verb, name) for verb in NOWHERE for name in options(verb)]
 RANGED = [(verb, name, p.metavar, p.help) for verb in NOWHERE for name, p in valued(verb).items()
           if p.metavar in ("INT", "FLOAT")]
@@ -963,8 +967,7 @@ class TestCommand(Hostile):
                 for value in ("", "  "): self.assertIn("must not be empty", self.complains(verb, *REAL[verb], name, value))
         self.assertGreater(empty, 20)
         for verb in set(VERBS) - {"worker", "proxy"}:                    # these ask for an address
-            more = ("x.onnx",) if verb == "export" else ()
-            self.assertIn("must not be empty", self.complains(verb, "", *more))
+            self.assertIn("must not be empty", self.complains(verb, "", *MORE.get(verb, ())))
         self.assertIn("given twice", self.complains("search", "digits", "--data", "cifar10"))
 
     @cases(60, verb=st.sampled_from(list(VERBS)), target=ARGUMENTS | edited(to_text(KNOWN_CELLS["DARTS_V2"]), PIECES))
@@ -975,7 +978,7 @@ class TestCommand(Hostile):
             except ValueError: pass
             else: return
         before = ("--data", "nosuch") if "--data" in options(verb) else ()     # whatever the target does
-        self.complains(verb, *before, target, *(["x.onnx"] if verb == "export" else []))
+        self.complains(verb, *before, target, *MORE.get(verb, ()))
 
     @cases(30, words=st.lists(ARGUMENTS, min_size=1, max_size=3))
     def test_words(self, words):

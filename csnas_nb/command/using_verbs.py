@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = []
 
-# %% ../../nbs/09_command/05_using_verbs.ipynb #010a5434
+# %% ../../nbs/09_command/05_using_verbs.ipynb #336381ea
 import json
 import logging
 import os
@@ -27,7 +27,7 @@ from ..support.files import from_plain, read_json, refusing, save_figure, whole_
 from ..using.predictions import predict_pictures, top_losses
 _log = logging.getLogger(__name__)
 
-# %% ../../nbs/09_command/05_using_verbs.ipynb #bdeea73e
+# %% ../../nbs/09_command/05_using_verbs.ipynb #ff2b241b
 TrainedAt = Annotated[Path, argument("A run folder that `csnas evaluate` worked on, the folder of a training run, or "
                                      "network.safetensors.", Path, "RUN")]
 Csv = Annotated[Optional[Path], option("CSV file to write, a row a picture.", OUTPUT, "--csv", "-o", allowed=Path)]
@@ -50,11 +50,12 @@ def predict_verb(
     if found.skipped: lines.append(f"{len(found.skipped)} that do not decode: {', '.join(found.skipped[:10])}")
     if lost := sum(one.answer is None for one in found): lines.append(f"no finite answer to {lost}")
     named = [{"picture": one.picture, "classes": one.classes, "confidences": one.confidences} for one in found]
-    emit(plain_text("\n".join([*lines, f"{len(found)} pictures; {found.about}"])), {
+    counted = f"{len(found):,} picture{'s' * (len(found) != 1)}"
+    emit(plain_text("\n".join([*lines, f"{counted}; {found.about}"])), {
         "cell": classifier.network.genotype.name, "temperature": found.temperature,
         "calibrated": found.temperature is not None, "pictures": named, "skipped": found.skipped}, as_json)
 
-# %% ../../nbs/09_command/05_using_verbs.ipynb #76efa5be
+# %% ../../nbs/09_command/05_using_verbs.ipynb #eef3f4c9
 def _on_error(skip_broken) -> Literal["raise", "skip"]: return "skip" if skip_broken else "raise"
 
 def plain_text(
@@ -77,7 +78,7 @@ def write_csv(
     text = table.to_csv(index=False)
     with whole_file(path) as part: part.write_bytes(text.encode("utf-8", "backslashreplace"))
 
-# %% ../../nbs/09_command/05_using_verbs.ipynb #98546997
+# %% ../../nbs/09_command/05_using_verbs.ipynb #b501c2b3
 def labelled_pictures(
     place:Path, # of the network; the folder of its evaluation says where its images are
     data:str|None, # other labelled pictures
@@ -87,11 +88,11 @@ def labelled_pictures(
     skip_broken:bool=False, # leave out files that do not decode?
 )->ImageSet|DiskImages: # files where they are files
     "What a network is judged on."
-    origin = {"source": data} if data else evaluated_on(place)
+    origin: dict[str, Any] = {"source": data} if data else evaluated_on(place)
     if root: origin["root"] = root
     entries = catalogue(**origin, labelled=True, on_error=_on_error(skip_broken), progress=False)
     positions, labels = entries.positions(split), entries.labels
-    if labels is None or not len(positions): raise ValueError(f"{entries.name}: no labelled pictures in the {split} split")
+    if labels is None or not len(positions): raise ValueError(f"{entries.name}: no labelled picture in its {split} split")
     count = {} if data else read_json(place / "evaluation.json").get("images") or {}
     if split == "test" and len(positions) != count.get("test", len(positions)):
         _log.warning("%s has %d test images now and had %s when the network was trained: it may have been trained on "
@@ -102,7 +103,7 @@ def labelled_pictures(
     pixels, kept, _ = entries.read(positions, None)
     return ImageSet(pixels, labels[positions[kept]], entries.classes, name=entries.name)
 
-# %% ../../nbs/09_command/05_using_verbs.ipynb #8acfca06
+# %% ../../nbs/09_command/05_using_verbs.ipynb #1ab13dd8
 def evaluated_on(
     place:Path, # a run folder
 )->dict[str, Any]: # arguments of `catalogue`; raises ValueError where the folder does not say it
@@ -115,9 +116,10 @@ def evaluated_on(
         if not stored["data"].get("source"): raise ValueError("the images were not loaded by name: say --data")
         counts = [from_plain(int, count, f"images.{name}") for name, count in stored["images"].items()]
     origin = origin_of(place, {"origin": stored["data"], "images": {"count": sum(counts)}}, path.name)
-    return {name: origin[name] for name in ("source", "root", "split_seed", "splitting") if origin.get(name) is not None}
+    known = ("source", "root", "split_seed", "splitting")
+    return {name: origin[name] for name in known if origin.get(name) is not None}
 
-# %% ../../nbs/09_command/05_using_verbs.ipynb #56eafb26
+# %% ../../nbs/09_command/05_using_verbs.ipynb #3c3898fc
 def worst_verb(
     network: TrainedAt,
     data: Annotated[Optional[str], option("Other labelled pictures; by default those of the evaluation.", IMAGES,
@@ -146,14 +148,14 @@ def worst_verb(
 def worst_json(found, top):
     "What a network judges worst, for programs."
     before, after = (part.error for part in found.calibrations)
-    return json.loads(pd.Series({
+    return json.loads(str(pd.Series({
         "images": len(found.table), "error": found.error, "temperature": found.classifier.temperature,
         "calibration_error_as_trained": before, "calibration_error": after,
-        "worst": found.table.head(top).to_dict("records")}, dtype=object).to_json())
+        "worst": found.table.head(top).to_dict("records")}, dtype=object).to_json()))
 
-# %% ../../nbs/09_command/05_using_verbs.ipynb #5ff24b2f
-EncoderAt = Annotated[Path, argument("pretrained.safetensors, of `csnas pretrain`, network.safetensors, or a run folder "
-                                     "that holds one of them.", Path, "NETWORK")]
+# %% ../../nbs/09_command/05_using_verbs.ipynb #070666fb
+EncoderAt = Annotated[Path, argument("pretrained.safetensors, of `csnas pretrain`, network.safetensors, or a run "
+                                     "folder that holds one of them.", Path, "NETWORK")]
 OwnSide = Annotated[Optional[int], option("Side in pixels, where the network's file does not say it.", IMAGES,
                                           allowed=whole(1, MOST["side"]))]
 
@@ -180,7 +182,7 @@ def features_verb(
          {"cell": encoder.network.genotype.name, "network": encoder.kind, "pictures": count, "features": width,
           "labels": found.labels is not None, "skipped": found.skipped, "file": str(output)}, as_json)
 
-# %% ../../nbs/09_command/05_using_verbs.ipynb #6e4d1742
+# %% ../../nbs/09_command/05_using_verbs.ipynb #2e0c8513
 def probe_verb(
     network: EncoderAt,
     data: Annotated[Optional[str], option("Labelled images; by default those of the run.", IMAGES, allowed=str)] = None,
@@ -203,17 +205,17 @@ def probe_verb(
     if side != side_too: raise ValueError(f"images become squares, and the network knows {side}x{side_too}")
     given = {"limit": limit, "root": root and str(root), "on_error": "skip" if skip_broken else None}
     origin = probed_on(network, data, given)
-    splits = load_splits(**origin | {"size": side}, progress=not quiet)
+    splits = load_splits(**{**origin, "size": side, "progress": not quiet})
     if share < 1: splits = label_share(splits, share, seed)
     table = probe_encoder(encoder, splits, neighbours=neighbours, penalty=penalty, seed=seed)
     words = table.assign(**{name: 100 * table[name] for name in ("error", "low", "high")}).to_string(
         index=False, header=["network", "probe", "error, %", "from", "to"], float_format="%.2f", na_rep="–")
-    emit(plain_text(f"{words}\n{encoder.network.genotype.name}: {len(splits.train):,} images of {splits.train.name} to learn "
-                    f"from, {len(splits.test):,} to test on; 95 % intervals over test images (Wilson)"),
+    emit(plain_text(f"{words}\n{encoder.network.genotype.name}: {len(splits.train):,} images of {splits.train.name} to "
+                    f"learn from, {len(splits.test):,} to test on; 95 % intervals over test images (Wilson)"),
          {"cell": encoder.network.genotype.name, "train": len(splits.train), "test": len(splits.test),
-          "probes": json.loads(table.to_json(orient="records"))}, as_json)
+          "probes": json.loads(str(table.to_json(orient="records")))}, as_json)
 
-# %% ../../nbs/09_command/05_using_verbs.ipynb #594198ab
+# %% ../../nbs/09_command/05_using_verbs.ipynb #fafb0e28
 def probed_on(
     place:Path, # of the network
     data:str|None, # labelled images; None: those of the run folder
