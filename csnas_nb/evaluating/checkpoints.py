@@ -6,7 +6,6 @@
 __all__ = ['PREPARATION', 'Epoch', 'plot_log', 'Classifier', 'Trained']
 
 # %% ../../nbs/05_evaluating/05_checkpoints.ipynb #03bec5ca
-import hashlib
 import io
 import json
 import logging
@@ -33,7 +32,7 @@ from ..networks.network import Network, check_side, check_weights, reductions
 from csnas_nb.support.files import (
     figure_text, from_plain, read_regular, read_tensors, refusing, whole_file, write_tensors,
 )
-from ..support.questions import as_question, differences, question_key
+from ..support.questions import as_question, differences, question_key, tensors_key
 from ..support.resuming import optimiser_state, restore_optimiser
 _log = logging.getLogger(__name__)
 
@@ -120,13 +119,12 @@ def run_identity(
     start:nn.Module|None=None, # whose weights it begins with
 )->dict[str, Any]: # JSON
     "All that makes a training run what it is."
-    weights = b"" if start is None else b"".join(value.numpy().tobytes() for value in weights_of(start).values())
     shown = [[part.fingerprint, *part.mean, *part.std, part.mirror] for part in (images, valid)]
     long = recipe.side and any(isinstance(part, ImageSet) and len({*part.sides}) > 1 for part in (images, valid))
     cropped = {"preparation": PREPARATION} if long else {}                   # before, such images were squashed
     return as_question(genotype=genotype, recipe=recipe, seed=seed, precision=precision,
                        averages=f"measured on {MEASURED_MOST} images", images=shown,
-                       start=None if start is None else hashlib.sha256(weights).hexdigest()[:16], **cropped)
+                       start=None if start is None else tensors_key(weights_of(start)), **cropped)
 
 # %% ../../nbs/05_evaluating/05_checkpoints.ipynb #4c4da63c
 def _changed(old, new):
@@ -161,9 +159,10 @@ def training_folder(
     splits:Splits, # what is trained on
     seed:int, # of the run
     precision:str="no", # of the numbers
+    start:nn.Module|None=None, # whose weights it begins with
 )->Path: # relative: trained/<cell>-<key>/seed-<seed>
-    "Where a run of an evaluation keeps its files: another recipe or other images, another folder."
-    identity = run_identity(genotype, splits.train, splits.valid, recipe, 0, precision)
+    "Where a run of an evaluation keeps its files: another recipe, images or beginning, another folder."
+    identity = run_identity(genotype, splits.train, splits.valid, recipe, 0, precision, start)
     return Path("trained") / f"{genotype.name}-{question_key(identity)}" / f"seed-{seed}"
 
 # %% ../../nbs/05_evaluating/05_checkpoints.ipynb #4c6a7698

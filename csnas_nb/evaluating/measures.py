@@ -213,6 +213,17 @@ def class_table(
     return pd.DataFrame({"images": counts.sum(1), "recall": recall, "precision": precision,
                          "f1": np.where(counts.diagonal() > 0, f1, np.nan)}, index=pd.Index(classes, name="class"))
 
+# %% ../../nbs/05_evaluating/02_measures.ipynb #6978d6d5
+def as_table(
+    heads:Sequence[str], # of the columns
+    rows:Sequence[Sequence[str]], # as many entries each as there are heads
+    widths:Sequence[int], # of the columns, in characters; the first is as wide as it must be
+)->str: # fixed width: heads, a line, rows; the first column to the left, the others to the right
+    "Words in columns."
+    widths = [max(len(row[0]) for row in (heads, *rows)), *widths]
+    lines = [" ".join(f"{text:{'<>'[k > 0]}{widths[k]}s}" for k, text in enumerate(row)) for row in (heads, *rows)]
+    return "\n".join([lines[0], "-" * len(lines[0]), *lines[1:]])
+
 # %% ../../nbs/05_evaluating/02_measures.ipynb #5a30c569
 def plot_confusion_matrix(
     confusion:np.ndarray|Sequence[Sequence[int]], # (classes, classes): [true][predicted], counts

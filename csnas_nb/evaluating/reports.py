@@ -22,18 +22,20 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from .batches import checked_splits, few_steps, labels_of, planned_steps, resized
-from .checkpoints import CHECKPOINT, NETWORK, Classifier, Trained, load_trained, training_folder
+from .checkpoints import CHECKPOINT, NETWORK, Classifier, Trained, load_trained, training_folder, weights_of
 from .loop import predict
 from csnas_nb.evaluating.measures import (
-    Calibration, Latency, Measures, class_table, difference_interval, latency, mean_interval, measure,
+    Calibration, Latency, Measures, as_table, class_table, difference_interval, latency, mean_interval, measure,
     plot_confusion_matrix,
 )
 from .recipes import RECIPES, Recipe
-from .training import train
+from .training import OnEpoch, TrainingRun, told_of, train
 from ..images.image_set import ImageSet, Splits
 from ..networks.genotype import Genotype
+from ..networks.network import Network
 from ..networks.size import Size, network_size
 from ..support.files import figure_text, from_plain, inside, read_json, refusing
+from ..support.questions import tensors_key
 _log = logging.getLogger(__name__)
 
 # %% ../../nbs/05_evaluating/07_reports.ipynb #89a2205c
@@ -85,6 +87,7 @@ class Report(_TestErrors):
     sides: tuple[int, int]  # height and width of the images, in pixels
     files: tuple[str, ...] = ()  # network.safetensors by seed, relative to the folder of the evaluation
     steps: int = 0  # of the optimiser, planned for one training run, see `few_steps`; 0: not known
+    start: str = ""  # key of the weights that its trainings began with, as `tensors_key` has it; empty: from scratch
 
     @property
     def broken(self) -> bool:
@@ -135,7 +138,7 @@ def report_from_dict(
     "A report from plain data."
     with refusing("a report of another version"):
         names = [f.name for f in fields(Report)]
-        missing = [name for name in names if name not in {"steps": 0, **data}]      # reports of before did not say it
+        missing = [name for name in names if name not in {"steps": 0, "start": "", **data}]     # reports of before
         if missing: raise ValueError(f"it has no {', '.join(missing)}")
         report = from_plain(Report, {name: data[name] for name in data if name in names})
         for name, holds in _sound(report).items():
@@ -167,6 +170,7 @@ def report_of(
     runs:Sequence[Trained], # one a seed
     workers:int=0, # processes that read files
     top_k:int|None=None, # of the top-k error
+    start:Network|None=None, # whose weights they began with
 )->Report: # without the names of files
     "What trained networks do on the test images, and what they cost."
     test = resized(splits.test, recipe.side)
@@ -178,7 +182,8 @@ def report_of(
                   epochs_done=tuple(len(run.epochs) for run in runs), size=size,
                   latency=latency(runs[0].network, test.sides, device=device),
                   memory=max(run.memory for run in runs), seconds=sum(run.seconds for run in runs),
-                  sides=test.sides, steps=planned_steps(splits.train, recipe))
+                  sides=test.sides, steps=planned_steps(splits.train, recipe),
+                  start="" if start is None else tensors_key(weights_of(start)))
 
 # %% ../../nbs/05_evaluating/07_reports.ipynb #82b9886b
 def evaluate(
@@ -192,17 +197,21 @@ def evaluate(
     workers:int=0, # processes that read files
     folder:Path|str|None=None, # for networks, logs and checkpoints; what it holds is continued
     top_k:int|None=None, # of the top-k error, at most the number of classes; None: as `measure` has it
+    start:Network|None=None, # of the same cell and size, whose weights to begin with; None: from scratch
+    on_epoch:OnEpoch|None=None, # called in the first process after each epoch
     progress:bool=True, # show a bar?
 )->Report: # the test split is looked at once a seed, after training
-    "Test error of a cell's network, trained from scratch with labels (paper, evaluation phase)."
+    "Test error of a cell's network, trained with labels, by default from scratch (paper, evaluation phase)."
     splits = checked_splits(data, seeds, top_k)
     if said := few_steps(splits.train, recipe): _log.info(said)
-    places = [training_folder(genotype, recipe, splits, seed, precision) for seed in seeds]
-    runs = [train(genotype, splits.train, splits.valid, recipe, seed=seed, device=device, precision=precision,
-                  workers=workers, folder=None if folder is None else Path(folder) / place, progress=progress)
-            for seed, place in zip(seeds, places)]
-    report = report_of(genotype, recipe, splits, seeds, runs, workers, top_k)
-    return report if folder is None else replace(report, files=tuple((place / NETWORK).as_posix() for place in places))
+    asked = [TrainingRun(genotype, recipe, seed, training_folder(genotype, recipe, splits, seed, precision, start))
+             for seed in seeds]
+    runs = [train(genotype, splits.train, splits.valid, recipe, seed=run.seed, device=device, precision=precision,
+                  workers=workers, folder=None if folder is None else Path(folder) / run.place, start=start,
+                  on_epoch=told_of(run, on_epoch), progress=progress) for run in asked]
+    report = report_of(genotype, recipe, splits, seeds, runs, workers, top_k, start)
+    if folder is None: return report
+    return replace(report, files=tuple((run.place / NETWORK).as_posix() for run in asked))
 
 # %% ../../nbs/05_evaluating/07_reports.ipynb #7c175898
 def plot_confusion(
@@ -221,19 +230,8 @@ class Compared:
 
     @property
     def name(self) -> str:
-        "Role and cell, as it stands in tables and legends."
-        return f"{self.role}: {self.report.genotype.name}"
-
-# %% ../../nbs/05_evaluating/07_reports.ipynb #6978d6d5
-def as_table(
-    heads:Sequence[str], # of the columns
-    rows:Sequence[Sequence[str]], # as many entries each as there are heads
-    widths:Sequence[int], # of the columns, in characters; the first is as wide as it must be
-)->str: # fixed width: heads, a line, rows; the first column to the left, the others to the right
-    "Words in columns."
-    widths = [max(len(row[0]) for row in (heads, *rows)), *widths]
-    lines = [" ".join(f"{text:{'<>'[k > 0]}{widths[k]}s}" for k, text in enumerate(row)) for row in (heads, *rows)]
-    return "\n".join([lines[0], "-" * len(lines[0]), *lines[1:]])
+        "Role and cell, as it stands in tables and legends, and whether its weights had been trained before."
+        return f"{self.role}: {self.report.genotype.name}{', pretrained' if self.report.start else ''}"
 
 # %% ../../nbs/05_evaluating/07_reports.ipynb #331d8b44
 def _entries(row: Compared, k: int) -> tuple[list[str], list[str]]:

@@ -241,7 +241,8 @@ class Network(_Layers):
     ):
         super().__init__()
         check_network(channels, layers, classes, auxiliary, stem)
-        self.genotype, self.layers, self.drop_path, self.stem_kind = genotype, layers, drop_path, stem
+        self.genotype, self.channels, self.layers, self.stem_kind = genotype, channels, layers, stem
+        self.drop_path = drop_path
         self.plain = False                                 # True: every layer is called by itself, so that hooks fire
         with seeded(seed): _add_layers(self, channels, classes, auxiliary)
 

@@ -13,13 +13,14 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, cast
 
 import torch
 from tqdm.auto import tqdm
 
 from ..evaluating.batches import check_trainable, checked_splits, resized
-from ..evaluating.checkpoints import NETWORK, plot_log, training_folder
+from ..evaluating.checkpoints import NETWORK, plot_log, training_folder, weights_of
 from ..evaluating.loop import MEASURED_MOST
 from ..evaluating.measures import class_table, plot_calibration
 from ..evaluating.recipes import RECIPES, Recipe
@@ -27,16 +28,18 @@ from csnas_nb.evaluating.reports import (
     Compared, comparison_table, difference_table, evaluate, load_classifier, plot_comparison, plot_confusion,
     report_from_dict, report_to_dict,
 )
-from ..evaluating.training import train
+from ..evaluating.tracking import follow_logs
+from ..evaluating.training import OnEpoch, TrainingRun, sized_as, train
 from ..images.disk import open_splits
 from ..images.image_set import ImageSet, Splits
 from ..images.named import DATASETS
 from ..images.sources import catalogue, load_images, load_splits
 from ..networks.genotype import Genotype, to_json
+from ..networks.network import Network
 from ..support.devices import is_main_process
 from ..support.files import Busy, file_lock, from_plain, inside, read_json, refusing, save_figure, write_whole
 from ..support.machine import versions
-from ..support.questions import as_question
+from ..support.questions import as_question, tensors_key
 from ..support.workers import own_device, run_workers
 from ..using.activation_maps import plot_activation_maps
 _log = logging.getLogger(__name__)
@@ -49,10 +52,11 @@ def evaluation_key(
     splits:Splits, # what is trained on
     precision:str="no", # of the numbers
     top_k:int|None=None, # of the top-k error
-)->list[Any]: # JSON
+    start:str="", # key of the weights to begin with; empty: from scratch
+)->list[Any]: # JSON; one entry less from scratch, as it was before there was anything else
     "What makes two evaluations the same one."
-    images, averages = [part.fingerprint for part in splits], f"averages of {MEASURED_MOST}"
-    return as_question(key=[to_json(genotype), recipe, list(seeds), images, precision, top_k, averages])["key"]
+    images, averages, begun = [part.fingerprint for part in splits], f"averages of {MEASURED_MOST}", [start] * bool(start)
+    return as_question(key=[to_json(genotype), recipe, list(seeds), images, precision, top_k, averages, *begun])["key"]
 
 # %% ../../nbs/07_runs/01_evaluations.ipynb #bee86e86
 EVALUATION = "evaluation.json"
@@ -119,7 +123,8 @@ class Evaluation:
 
     def _report(self, row):
         report = row.report
-        key = evaluation_key(report.genotype, report.recipe, report.seeds, self.splits, **self.options)
+        key = evaluation_key(report.genotype, report.recipe, report.seeds, self.splits, start=report.start,
+                             **self.options)
         return {"role": row.role, "score": row.score, "key": key, "search_saw_test_images": self.seen,
                 **report_to_dict(report)}
 
@@ -143,14 +148,32 @@ def draw_evaluation(
     try: write_whole(folder / "classes.csv", text.encode(errors="backslashreplace"))
     except OSError as error: _log.warning("%s is not written: %s", folder / "classes.csv", error)
 
+# %% ../../nbs/07_runs/01_evaluations.ipynb #43a9f06e
+def starts_of(
+    cells:Sequence[tuple[str, Genotype]], # what each is, and the cell
+    start:Sequence[Network], # to begin with; empty: from scratch
+    recipe:Recipe, # of the trainings; its channels, cells and stem must be those of the networks, see `sized_as`
+)->dict[Genotype, Network]: # by cell; raises ValueError where a cell has none, or a network no cell
+    "Which network each cell begins with: all cells have one, or none has, so that the table compares like with like."
+    found = {network.genotype: network for network in start}
+    if not start: return found
+    if sized_as(recipe, start) != recipe:
+        raise ValueError(f"the recipe has {recipe.channels} channels, {recipe.layers} cells and the stem "
+                         f"{recipe.stem}, the network to begin with {start[0].channels}, {start[0].layers} and "
+                         f"{start[0].stem_kind}: sized_as gives such a recipe")
+    if bare := [cell.name for _, cell in cells if cell not in found]:
+        raise ValueError(f"no network to begin with for {', '.join(bare)}: give one for each cell, or for none")
+    if idle := found.keys() - {cell for _, cell in cells}:
+        raise ValueError(f"a network of {', '.join(cell.name for cell in idle)} is of no use: no such cell is trained")
+    return found
+
 # %% ../../nbs/07_runs/01_evaluations.ipynb #0e577539
-def _train_free_ones(index, folder, jobs, splits, recipe, device, precision, workers):
+def _train_free_ones(index, folder, jobs, splits, recipe, device, precision, workers, starts):
     "Train what is missing and nobody else trains; be one of several processes."
-    for genotype, seed in jobs:
-        place = folder / training_folder(genotype, recipe, splits, seed, precision)
+    for run in jobs:
         with suppress(Busy):
-            train(genotype, splits.train, splits.valid, recipe, seed=seed, device=own_device(device, index),
-                  precision=precision, workers=workers, folder=place)
+            train(run.genotype, splits.train, splits.valid, recipe, seed=run.seed, device=own_device(device, index),
+                  precision=precision, workers=workers, folder=folder / run.place, start=starts.get(run.genotype))
 
 def train_side_by_side(
     cells:Sequence[Genotype], # to train
@@ -162,18 +185,22 @@ def train_side_by_side(
     device:str|torch.device="cpu", # where to train
     precision:str="no", # 'no', 'bf16', or on a GPU 'fp16'
     workers:int=0, # processes that read files, for each training
+    starts:Mapping[Genotype, Network]=MappingProxyType({}), # what those of a cell begin with, by cell
+    on_epoch:OnEpoch|None=None, # called in this process, by what the logs of the others say
     progress:bool=True, # show a bar?
 )->None: # raises WorkerError where one of them fails
     "Train networks in several processes; those that the folder holds are not trained again."
-    jobs = [(genotype, seed) for seed in seeds for genotype in cells]
-    files = [folder / training_folder(genotype, recipe, splits, seed, precision) / NETWORK for genotype, seed in jobs]
+    def place_of(cell, seed): return training_folder(cell, recipe, splits, seed, precision, starts.get(cell))
+    jobs = [TrainingRun(cell, recipe, seed, place_of(cell, seed)) for seed in seeds for cell in cells]
+    files, tell = [folder / run.place / NETWORK for run in jobs], follow_logs(folder, jobs, on_epoch)
     count = min(processes, sum(not file.is_file() for file in files))
     if not count: return
     with tqdm(None, "networks", len(jobs), unit="network", disable=not progress) as bar:
         def watch():
+            tell()
             bar.update(sum(file.is_file() for file in files) - bar.n)
             return bar.n
-        given = folder, jobs, splits, recipe, str(device), precision, workers
+        given = folder, jobs, splits, recipe, str(device), precision, workers, dict(starts)
         run_workers(_train_free_ones, *given, count=count, watch=watch)
         watch()
 
@@ -193,24 +220,27 @@ def evaluate_cells(
     top_k:int|None=None, # of the top-k error; None: 5, fewer where there are fewer than ten classes
     workers:int=0, # processes that read files
     processes:int=1, # trainings side by side, each with its share of the machine, at least 1
+    start:Sequence[Network]=(), # to begin with, one for each cell, as `csnas pretrain` makes them; empty: from scratch
+    on_epoch:OnEpoch|None=None, # called in this process after each epoch; what it raises ends the evaluation
     progress:bool=True, # show bars?
 )->Evaluation: # raises ValueError for what cannot be trained, before anything is
     "Several cells trained with labels; what the folder holds for the same question is not trained again."
     if not cells: raise ValueError("an evaluation needs at least one cell, got none")
     if processes < 1: raise ValueError(f"processes must be at least 1, got {processes}")
     options, earlier = {"precision": precision, "top_k": top_k}, read_reports(folder)
-    evaluation = Evaluation(Path(folder), (), splits, origin or {}, seen, options)
+    evaluation, starts = Evaluation(Path(folder), (), splits, origin or {}, seen, options), starts_of(cells, start, recipe)
+    begun = {cell: tensors_key(weights_of(network)) for cell, network in starts.items()}
+    def key_of(cell): return evaluation_key(cell, recipe, seeds, splits, start=begun.get(cell, ""), **options)
     if processes > 1:
-        def key_of(cell): return evaluation_key(cell, recipe, seeds, splits, **options)
         missing = [cell for _, cell in cells if _kept_for(key_of(cell), earlier, Path(folder))[0] is None]
         checked_splits(splits, seeds, top_k); check_trainable(splits.train, splits.valid, recipe, min(seeds))
         train_side_by_side(missing, splits, recipe, seeds, Path(folder), processes, device, precision, workers,
-                           progress)
+                           starts, on_epoch, progress)
     for role, genotype in cells:
-        key = evaluation_key(genotype, recipe, seeds, splits, **options)
-        report, known = _kept_for(key, earlier, Path(folder))
+        report, known = _kept_for(key_of(genotype), earlier, Path(folder))
         report = report or evaluate(genotype, splits, recipe, seeds=seeds, device=device, workers=workers,
-                                    folder=folder, progress=progress, **options)
+                                    folder=folder, start=starts.get(genotype), on_epoch=on_epoch, progress=progress,
+                                    **options)
         evaluation = replace(evaluation, rows=(*evaluation.rows, Compared(role, report, known)))
         if is_main_process(): write_evaluation(evaluation.folder, evaluation.to_dict())
     if score is None or not is_main_process(): return evaluation         # the others do not wait for scores

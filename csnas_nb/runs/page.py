@@ -119,7 +119,7 @@ def last_evaluation(
     "What was trained for the question that was asked last: recipe, images, precision and top-k."
     stored = read_reports(folder)
     with refusing(f"{folder / EVALUATION}"):
-        def question(old): return old["key"][1:2] + old["key"][3:]
+        def question(old): return old["key"][1:2] + old["key"][3:7]
         same = [old for old in stored if question(old) == question(stored[0])]
         rows = [Compared(old["role"], report_from_dict(old), old.get("score")) for old in same]
     return rows, any(old.get("search_saw_test_images") for old in same)

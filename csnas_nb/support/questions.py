@@ -12,6 +12,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, is_dataclass
 from typing import Any
 
+from torch import Tensor
+
 # %% ../../nbs/12_support/05_questions.ipynb #78790e34
 def as_question(
     **parts:Any, # by name: dataclasses, numbers, texts, lists, dictionaries, None
@@ -44,3 +46,11 @@ def question_key(
 )->str: # hexadecimal; other questions, another key
     "A short name for a question, for files and folders."
     return hashlib.sha256(json.dumps(question, sort_keys=True).encode()).hexdigest()[:digits]
+
+# %% ../../nbs/12_support/05_questions.ipynb #a2d657e9
+def tensors_key(
+    tensors:Mapping[str, Tensor], # by name, on the CPU; their order counts
+    digits:int=16, # how many, at most 64
+)->str: # hexadecimal; other numbers, another key
+    "A short name for the numbers of a network."
+    return hashlib.sha256(b"".join(value.numpy().tobytes() for value in tensors.values())).hexdigest()[:digits]
