@@ -5,17 +5,18 @@
 # %% auto #0
 __all__ = ['COLOURS', 'Box', 'Arrow', 'draw_diagram', 'overlaps']
 
-# %% ../../nbs/12_support/14_diagrams.ipynb #38f30959
+# %% ../../nbs/12_support/14_diagrams.ipynb #61b323a3
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 from .files import figure_text
 
-# %% ../../nbs/12_support/14_diagrams.ipynb #d52458f6
+# %% ../../nbs/12_support/14_diagrams.ipynb #882f6825
 COLOURS = {"data": "#cfe3f5", "step": "#fbe3c0", "result": "#d8ecd0", "kept": "#e6e6e6"}
 "What a box holds, by its colour."
 
@@ -33,7 +34,7 @@ class Arrow(NamedTuple):
     word: str = ""  # beside its middle
     bend: float = 0.0  # of a bow, in parts of its length; 0: straight
 
-# %% ../../nbs/12_support/14_diagrams.ipynb #5b3b1c91
+# %% ../../nbs/12_support/14_diagrams.ipynb #d663b140
 def draw_diagram(
     boxes:Mapping[str, Box], # by name
     arrows:Sequence[Arrow], # between them
@@ -48,7 +49,7 @@ def draw_diagram(
     figure, axis = plt.subplots(figsize=size)
     axis.set(xlim=_around([box.x for box in boxes.values()], 0.6), ylim=_around([box.y for box in boxes.values()], 0.55))
     axis.axis("off"); axis.set_position((0.0, 0.0, 1.0, 1.0))
-    drawn = {name: axis.text(box.x, box.y, figure_text(box.text), ha="center", va="center", fontsize=11, color="black",
+    drawn = {name: axis.text(box.x, box.y, _lines(box.text), ha="center", va="center", fontsize=11, color="black",
                              bbox={"boxstyle": "round,pad=0.45", "facecolor": COLOURS[box.kind], "edgecolor": "#444444"})
              for name, box in boxes.items()}
     figure.canvas.draw()                                                     # now the texts know their boxes
@@ -56,6 +57,7 @@ def draw_diagram(
     plt.close(figure)
     return figure
 
+def _lines(text): return "\n".join(map(figure_text, text.split("\n")))
 def _around(values, margin): return min(values) - margin, max(values) + margin
 
 def _draw_arrow(axis: Axes, drawn: Mapping[str, Text], arrow: Arrow) -> None:
@@ -66,11 +68,13 @@ def _draw_arrow(axis: Axes, drawn: Mapping[str, Text], arrow: Arrow) -> None:
         "arrowstyle": "-|>", "color": "#333333", "lw": 1.6, "mutation_scale": 14, "shrinkA": 2, "shrinkB": 3,
         "patchA": start.get_bbox_patch(), "patchB": end.get_bbox_patch(), "connectionstyle": f"arc3,rad={arrow.bend}"})
     if not arrow.word: return
-    middle = (x + to_x) / 2 + arrow.bend * (to_y - y) / 2, (y + to_y) / 2 - arrow.bend * (to_x - x) / 2
-    axis.annotate(figure_text(arrow.word), middle, (0, 5), textcoords="offset points", ha="center", va="bottom",
-                  fontsize=9, color="#333333")
+    place, there = axis.transData.transform([(x, y), (to_x, to_y)])          # a bow is bent as it is seen
+    sideways = arrow.bend / 2 * np.array([there[1] - place[1], place[0] - there[0]])
+    middle = axis.transData.inverted().transform((place + there) / 2 + sideways)
+    axis.annotate(figure_text(arrow.word), (middle[0], middle[1]), (0, 4), textcoords="offset points", ha="center",
+                  va="bottom", fontsize=9, color="#333333", annotation_clip=False)
 
-# %% ../../nbs/12_support/14_diagrams.ipynb #aa952e83
+# %% ../../nbs/12_support/14_diagrams.ipynb #af266709
 def overlaps(
     figure:Figure, # with texts in its axes
 )->list[str]: # what overlaps, or lies outside; empty where all can be read
