@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = []
 
-# %% ../../nbs/09_command/05_using_verbs.ipynb #336381ea
+# %% ../../nbs/09_command/05_using_verbs.ipynb #ca092975
 import json
 import logging
 import os
@@ -27,7 +27,7 @@ from ..support.files import from_plain, read_json, refusing, save_figure, whole_
 from ..using.predictions import predict_pictures, top_losses
 _log = logging.getLogger(__name__)
 
-# %% ../../nbs/09_command/05_using_verbs.ipynb #ff2b241b
+# %% ../../nbs/09_command/05_using_verbs.ipynb #f1b93c18
 TrainedAt = Annotated[Path, argument("A run folder that `csnas evaluate` worked on, the folder of a training run, or "
                                      "network.safetensors.", Path, "RUN")]
 Csv = Annotated[Optional[Path], option("CSV file to write, a row a picture.", OUTPUT, "--csv", "-o", allowed=Path)]
@@ -55,7 +55,7 @@ def predict_verb(
         "cell": classifier.network.genotype.name, "temperature": found.temperature,
         "calibrated": found.temperature is not None, "pictures": named, "skipped": found.skipped}, as_json)
 
-# %% ../../nbs/09_command/05_using_verbs.ipynb #eef3f4c9
+# %% ../../nbs/09_command/05_using_verbs.ipynb #9178bd25
 def _on_error(skip_broken) -> Literal["raise", "skip"]: return "skip" if skip_broken else "raise"
 
 def plain_text(
@@ -78,7 +78,7 @@ def write_csv(
     text = table.to_csv(index=False)
     with whole_file(path) as part: part.write_bytes(text.encode("utf-8", "backslashreplace"))
 
-# %% ../../nbs/09_command/05_using_verbs.ipynb #b501c2b3
+# %% ../../nbs/09_command/05_using_verbs.ipynb #0f86de39
 def labelled_pictures(
     place:Path, # of the network; the folder of its evaluation says where its images are
     data:str|None, # other labelled pictures
@@ -92,7 +92,7 @@ def labelled_pictures(
     if root: origin["root"] = root
     entries = catalogue(**origin, labelled=True, on_error=_on_error(skip_broken), progress=False)
     positions, labels = entries.positions(split), entries.labels
-    if labels is None or not len(positions): raise ValueError(f"{entries.name}: no labelled picture in its {split} split")
+    if labels is None or not len(positions): raise ValueError(f"{entries.name}: no labelled {split} images")
     count = {} if data else read_json(place / "evaluation.json").get("images") or {}
     if split == "test" and len(positions) != count.get("test", len(positions)):
         _log.warning("%s has %d test images now and had %s when the network was trained: it may have been trained on "
@@ -103,7 +103,7 @@ def labelled_pictures(
     pixels, kept, _ = entries.read(positions, None)
     return ImageSet(pixels, labels[positions[kept]], entries.classes, name=entries.name)
 
-# %% ../../nbs/09_command/05_using_verbs.ipynb #1ab13dd8
+# %% ../../nbs/09_command/05_using_verbs.ipynb #ec49c119
 def evaluated_on(
     place:Path, # a run folder
 )->dict[str, Any]: # arguments of `catalogue`; raises ValueError where the folder does not say it
@@ -119,7 +119,7 @@ def evaluated_on(
     known = ("source", "root", "split_seed", "splitting")
     return {name: origin[name] for name in known if origin.get(name) is not None}
 
-# %% ../../nbs/09_command/05_using_verbs.ipynb #3c3898fc
+# %% ../../nbs/09_command/05_using_verbs.ipynb #70292186
 def worst_verb(
     network: TrainedAt,
     data: Annotated[Optional[str], option("Other labelled pictures; by default those of the evaluation.", IMAGES,
@@ -153,7 +153,7 @@ def worst_json(found, top):
         "calibration_error_as_trained": before, "calibration_error": after,
         "worst": found.table.head(top).to_dict("records")}, dtype=object).to_json()))
 
-# %% ../../nbs/09_command/05_using_verbs.ipynb #070666fb
+# %% ../../nbs/09_command/05_using_verbs.ipynb #9a408e71
 EncoderAt = Annotated[Path, argument("pretrained.safetensors, of `csnas pretrain`, network.safetensors, or a run "
                                      "folder that holds one of them.", Path, "NETWORK")]
 OwnSide = Annotated[Optional[int], option("Side in pixels, where the network's file does not say it.", IMAGES,
@@ -182,7 +182,7 @@ def features_verb(
          {"cell": encoder.network.genotype.name, "network": encoder.kind, "pictures": count, "features": width,
           "labels": found.labels is not None, "skipped": found.skipped, "file": str(output)}, as_json)
 
-# %% ../../nbs/09_command/05_using_verbs.ipynb #2e0c8513
+# %% ../../nbs/09_command/05_using_verbs.ipynb #818888cd
 def probe_verb(
     network: EncoderAt,
     data: Annotated[Optional[str], option("Labelled images; by default those of the run.", IMAGES, allowed=str)] = None,
@@ -215,7 +215,7 @@ def probe_verb(
          {"cell": encoder.network.genotype.name, "train": len(splits.train), "test": len(splits.test),
           "probes": json.loads(str(table.to_json(orient="records")))}, as_json)
 
-# %% ../../nbs/09_command/05_using_verbs.ipynb #fafb0e28
+# %% ../../nbs/09_command/05_using_verbs.ipynb #2dfdf26c
 def probed_on(
     place:Path, # of the network
     data:str|None, # labelled images; None: those of the run folder
