@@ -47,6 +47,7 @@ from PIL import Image
 
 from csnas_nb import as_genotype, load_classifier, load_images, load_splits, open_run, search
 from csnas_nb.__main__ import VERBS, main, make_app
+from csnas_nb.command.using_verbs import evaluated_on
 from csnas_nb.evaluating.checkpoints import load_trained, plot_log, read_log
 from csnas_nb.evaluating.recipes import RECIPES, Recipe
 from csnas_nb.evaluating.reports import Compared, comparison_table
@@ -60,7 +61,7 @@ from csnas_nb.networks.operations import OPERATIONS
 from csnas_nb.runs.evaluations import evaluate_cells, read_reports, write_evaluation
 from csnas_nb.runs.run import known_repeatability
 from csnas_nb.scoring.config import PRESETS, QUICK, ScoreConfig, config_from_dict
-from csnas_nb.scoring.scorer import load_pretrained
+from csnas_nb.scoring.scorer import load_pretrained, pretrain, save_pretrained
 from csnas_nb.searching.proposals import PRUNERS, SAMPLERS, Limits, PrunerConfig, SamplerConfig, SearchOptions
 from csnas_nb.searching.results import SearchResult
 from csnas_nb.searching.run_folder import load_result
@@ -439,6 +440,8 @@ class TestRunFolders(Hostile):
             database.execute("vacuum into ?", (str(cls.folder / "whole.db"),))     # all of it in one file
         cls.files["study.db"] = (cls.folder / "whole.db").read_bytes()
         cls.network = next(cls.whole.rglob("network.safetensors")).read_bytes()
+        tiny = replace(QUICK, channels=2, layers=1, batch_size=8, passes=64)
+        save_pretrained(pretrain(KNOWN_CELLS["DARTS_V2"], cls.images, tiny), cls.folder / "pretrained.safetensors")
 
     def with_file(self, name, content):
         "A run folder that holds this alone."
@@ -516,6 +519,31 @@ class TestRunFolders(Hostile):
         found = self.refused(lambda: open_run(place).reports, str(place / "evaluation.json"))
         if found: self.assertIn("multiply-adds", comparison_table([Compared("found", found[0])]))
         self.refused(lambda: load_classifier(place), str(place))
+
+    @cases(40, part=st.sampled_from(["data", "images", "source", "root", "split_seed", "splitting", "test"]), value=NESTS)
+    def test_evaluated(self, part, value):
+        "What an evaluation says of its images, put another way."
+        stored = json.loads(self.files["evaluation.json"]) | {"data": {"source": "digits", "seed": 0}}
+        inner = {"data": stored, "images": stored, "test": stored["images"]}.get(part, stored["data"])
+        inner[part] = value
+        place = self.with_file("evaluation.json", json.dumps(stored).encode())
+        found = self.refused(lambda: evaluated_on(place), str(place / "evaluation.json"))
+        self.assertTrue(found is None or isinstance(found["source"], str))
+
+    @cases(40, part=st.sampled_from(["images", "sides", "mean", "std"]), value=NESTS)
+    def test_shown(self, part, value):
+        "How images were shown to a network that was trained without labels, and the temperature of another."
+        path = self.folder / "shown.safetensors"
+        header, weights = read_tensors(self.folder / "pretrained.safetensors", ())
+        (header if part == "images" else header["images"])[part] = value
+        write_tensors(path, weights, header)
+        found = self.refused(lambda: load_pretrained(path), str(path))
+        self.assertTrue(found is None or found.sides is None or min(found.sides) > 0 and min(found.std) > 0)
+        header, weights = read_tensors(next(self.whole.rglob("network.safetensors")), ())
+        header["classifier"]["temperature"] = value
+        write_tensors(path, weights, header)
+        found = self.refused(lambda: load_classifier(path), str(path))
+        self.assertTrue(found is None or found.temperature is None or 0.01 <= found.temperature <= 100)
 
     @unittest.skipUnless(hasattr(os, "mkfifo"), "pipes of a file system")
     def test_pipes(self):
