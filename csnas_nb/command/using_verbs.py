@@ -143,9 +143,9 @@ def worst_verb(
     files = [str(path) for path, there in ((csv, csv), (picture, drawn)) if there]
     lines = [table_text(found.table.head(top)), f"{len(found.table):,} pictures of {images.name}: error "
              f"{100 * found.error:.2f} %; {sure}"] + ([f"written to {', '.join(files)}"] if files else [])
-    emit(plain_text("\n".join(lines)), worst_json(found, top) | {"files": files}, as_json)
+    emit(plain_text("\n".join(lines)), _worst_json(found, top) | {"files": files}, as_json)
 
-def worst_json(found, top):
+def _worst_json(found, top):
     "What a network judges worst, for programs."
     before, after = (part.error for part in found.calibrations)
     return json.loads(str(pd.Series({
