@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from ..evaluating.recipes import RECIPES, Recipe
-from ..evaluating.reports import Report, load_classifier, report_from_dict
+from ..evaluating.reports import Report, report_from_dict
 from ..images.image_set import ImageSet
 from ..images.named import DATASETS
 from ..images.sources import load_images
@@ -37,6 +37,7 @@ from ..searching.run_folder import as_of_now, load_result, read_settings
 from ..searching.stability import Stability, rescore
 from ..support.files import from_plain, read_json, refusing, write_whole
 from ..support.questions import as_question, differences
+from ..using.predictions import predict_pictures
 _log = logging.getLogger(__name__)
 
 # %% ../../nbs/07_runs/02_run.ipynb #2b6fd3b9
@@ -104,9 +105,11 @@ class RunFolder(_StoredRun):
         return rescore(self.result, self.images, self.config, top=top, seeds=range(first, first + seeds),
                        device=device, folder=self.folder, progress=progress)
 
-    def predict(self, images: ImageSet | Tensor, device: str | torch.device = "cpu") -> Tensor:
-        "Probabilities (N, classes) of images, by the best network of the last evaluation."
-        return load_classifier(self.folder, device).probabilities(images)
+    def predict(
+        self, images: ImageSet | Tensor | Path | str | Sequence[Path | str], device: str | torch.device = "cpu"
+    ) -> Tensor:
+        "Probabilities (N, classes) of images or picture files, by the best network of the last evaluation."
+        return predict_pictures(self.folder, images, device=device).probabilities
 
 # %% ../../nbs/07_runs/02_run.ipynb #55d49e18
 @dataclass
@@ -202,7 +205,7 @@ def evaluation_origin(
     stored = origin_of(run.folder, run.settings) if run and data is None else given_data
     if "source" not in stored:
         raise ValueError(f"{run and run.folder} was searched on images that were not loaded by name: say --data")
-    split = stored.pop("split", "train") if data is None else _searched_split(run, data)
+    split = stored.pop("split", "train") if data is None else _origin_of(run, data).get("split", "train")
     stored.update({name: value for name, value in given.items() if value is not None})
     return {name: value for name, value in stored.items() if value is not None}, split != "train"
 
@@ -211,10 +214,6 @@ def _origin_of(run, data):
     if run is None or data is None: return {}
     origin = run.settings["origin"]
     return origin if same_images(origin, run.settings["images"], data) else {}
-
-def _searched_split(run, data):
-    "Which of these images a search looked at; 'train' where it looked at others."
-    return _origin_of(run, data).get("split", "train")
 
 def same_split(
     run:RunFolder|None, # of a search
