@@ -18,7 +18,7 @@ from annotated_types import Gt, Lt
 from matplotlib.figure import Figure
 
 from csnas_nb.command.options import (
-    IMAGES, MOST, OUTPUT, TRAINING, Device, Json, Limit, NoMirror, OptionGroup, Pick, Plugin, Quiet, Root, Side, Skip,
+    IMAGES, MOST, OUTPUT, TRAINING, Device, Json, Limit, Log, NoMirror, OptionGroup, Pick, Plugin, Quiet, Root, Side, Skip,
     Target, argument, check_used, emit, load_plugin, option, pick_device, takes, whole, with_settings,
 )
 from .targets import check_memory, run_at, said_source, search_summary, target_cell
@@ -28,12 +28,15 @@ from csnas_nb.evaluating.reports import (
     Compared, comparison_table, difference_table, few_steps, load_classifier, plot_comparison, report_from_dict,
     report_to_dict,
 )
+from ..evaluating.tracking import Tracker
+from ..evaluating.training import sized_as
 from ..networks.drawing import draw_cell, draw_genotype
 from ..networks.genotype import Genotype, as_genotype, to_json, to_text
 from ..networks.size import network_size
 from ..runs.evaluations import draw_evaluation, read_reports
 from ..runs.page import write_report
 from ..runs.run import RunFolder, cells_of, evaluate_for
+from ..scoring.scorer import load_pretrained
 from ..searching.results import trial_table
 from ..support.devices import is_launched, is_main_process
 from ..support.files import refusing
@@ -72,10 +75,13 @@ def evaluate_verb(
     processes: Annotated[Optional[int], option(
         "Trainings side by side; by default as many as a search has workers.", TRAINING,
         allowed=whole(1, 1_000))] = None,
+    start: Annotated[Optional[list[Path]], option(
+        "Begin with the weights in this file of csnas pretrain; one for each cell, may be repeated. The network's size "
+        "is theirs.", TRAINING, "--from")] = None,
     output: Annotated[Optional[Path], option(
         "Folder for networks, logs and evaluation.json; by default the run folder, for a cell runs/ and its name.",
         OUTPUT, allowed=Path)] = None,
-    device: Device = "auto", quiet: Quiet = False, as_json: Json = False,
+    log: Log = None, device: Device = "auto", quiet: Quiet = False, as_json: Json = False,
     *, changes: dict,
 ) -> None:
     "Train cells with labels and report their test error, size and time."
@@ -84,7 +90,8 @@ def evaluate_verb(
                 "processes": (not is_launched(), "a start without accelerate launch")})
     if on_disk: check_used({"limit": limit, "skip_broken": skip_broken or None}, _IN_MEMORY)
     load_plugin(plugin)
-    chosen = with_settings(RECIPES, recipe, changes)
+    begin = [load_pretrained(path).model.network for path in start or []]
+    chosen = sized_as(with_settings(RECIPES, recipe, changes), begin, changes)
     run, genotype = target_cell(target, pick)
     given = {"size": size, "limit": limit, "root": root and str(root), "on_error": "skip" if skip_broken else None,
              "mirror": False if no_mirror else None}
@@ -96,11 +103,13 @@ def evaluate_verb(
     if asked.get("source") and is_main_process():
         said_source(asked["source"], True, as_json, root=given["root"] or asked.get("root"),
                     **{name: asked[name] for name in ("split_seed", "splitting") if name in asked})
+    tracker = Tracker(log, folder) if log else None
     evaluation = evaluate_for(run, cells, chosen, folder=folder, data=data, given=given, valid=valid, on_disk=on_disk,
                               device=device, progress=not quiet, seeds=range(seeds), precision=precision, top_k=top_k,
-                              workers=workers or 0,
+                              workers=workers or 0, start=begin, on_epoch=tracker and tracker.on_epoch,
                               processes=1 if is_launched() else processes or fastest_workers(device))
     if not is_main_process(): return
+    if tracker: tracker.finish([row.report for row in evaluation.rows])
     draw_evaluation(evaluation, device)
     if said := few_steps(evaluation.splits.train, chosen): _log.warning(said)
     written = f"\nwritten to {evaluation.folder}: evaluation.json, trained/ (networks, logs), classes.csv, pictures"
@@ -185,7 +194,7 @@ class _Found(NamedTuple):
 def _stored(data, name=None):
     with refusing("a report in evaluation.json"):
         report, name = report_from_dict(data), name or data["role"]
-        return _Found(name, report.genotype, Compared(name, report, data["score"]), data["key"][1:])
+        return _Found(name, report.genotype, Compared(name, report, data["score"]), data["key"][1:7])
 
 # %% ../../nbs/09_command/04_evaluate_verbs.ipynb #d4788c96
 def found_in(

@@ -84,6 +84,8 @@ Plugin = Annotated[Optional[Path], option("Python file to run first, with operat
                                           allowed=Path)]
 Pick = Annotated[str, option("Which cell of a run: best, knee (of the front), or a place on the front, from 0.")]
 Quiet = Annotated[bool, option("No progress bar.", OUTPUT, "--quiet", "-q")]
+Log = Annotated[Optional[str], option(
+    "Write curves for this tool, into the folder of the run: tensorboard, mlflow, wandb, …", OUTPUT, allowed=str)]
 Workers = Annotated[Optional[int], option(
     "Processes side by side; by default one for each thread that PyTorch would use, or each GPU, at most four.",
     SHARING, allowed=whole(1, 1_000))]

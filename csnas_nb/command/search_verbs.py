@@ -14,14 +14,15 @@ from pathlib import Path
 from typing import Annotated, Any, Optional, cast
 
 from csnas_nb.command.options import (
-    IMAGES, OUTPUT, OWN, PROPOSALS, RULES, SCORE, SEED, SHARING, Data, Device, Images, Json, Limit, NoMirror,
-    OptionGroup, Pick, Plugin, Quiet, Root, Side, Skip, Storage, Study, Target, Timeout, Workers, argument,
+    IMAGES, OUTPUT, OWN, PROPOSALS, RULES, SCORE, SEED, SHARING, Data, Device, Images, Json, Limit, Log,
+    NoMirror, OptionGroup, Pick, Plugin, Quiet, Root, Side, Skip, Storage, Study, Target, Timeout, Workers, argument,
     check_used, emit, load_plugin, option, pick_device, takes, whole, with_settings,
 )
 from csnas_nb.command.targets import (
     begun_split, begun_with, check_memory, given_cells, loaded, one_place, own_objective, said_workers, search_json,
     search_summary, seconds_in, smallest_cell, states, target_cell,
 )
+from ..evaluating.tracking import Tracker
 from ..networks.genotype import Genotype
 from ..runs.run import known_repeatability, open_run, write_check
 from ..scoring.config import PRESETS, RANKINGS, ScoreConfig
@@ -160,7 +161,7 @@ def search_verb(
         "value); or minus a zero-cost number: parameters, multiply_adds, synflow or naswot.", OWN)] = None,
     workers: Workers = None, storage: Storage = None, study: Study = None, timeout: Timeout = None,
     seed: Annotated[int, option("Same seed, same machine: same cell.", OUTPUT, allowed=SEED)] = 0,
-    device: Device = "auto", quiet: Quiet = False, as_json: Json = False,
+    log: Log = None, device: Device = "auto", quiet: Quiet = False, as_json: Json = False,
     *, score: dict, proposing: dict, pruning: dict, limits: dict, ordering: dict,
 ) -> None:
     "Find a cell for images without reading a label."
@@ -177,10 +178,11 @@ def search_verb(
     elif objective is None: check_memory(smallest_cell(nodes), config, found.sides, place)
     usable, known = (True, "") if own else known_repeatability(config, found, run)
     if not usable: _log.warning(known)                                   # before hours are spent
-    count = said_workers(workers, place, as_json)
+    count, tracker = said_workers(workers, place, as_json), Tracker(log, run) if log else None
     result = search(found, trials, config=config, sampler=proposals, space=space, options=rules, objective=own,
                     folder=run, storage=storage, study=study or run.name, seed=seed, device=place, workers=count,
-                    timeout=seconds, progress=not quiet)
+                    timeout=seconds, progress=not quiet, on_trial=tracker and tracker.on_trial)
+    if tracker: tracker.finish(trials=result.trials)
     if (left := trials - len(result.trials)) > 0: _log.warning("%d trials are left for the same command", left)
     if proposals.random_trials is not None and not result.proposals:
         _log.warning("the sampler never got to propose from what it had learned: of %d trials %d failed and %d were "
