@@ -267,7 +267,9 @@ def export_verb(
     target: Annotated[Path, argument(
         "A run folder that `csnas evaluate` worked on, the folder of a training run, or network.safetensors.", Path,
         "TARGET")],
-    file: Annotated[Path, argument("To write: .onnx for ONNX, .pt2 for a PyTorch program.", Path, "FILE")],
+    file: Annotated[Path, argument(
+        "To write: .onnx for ONNX, .pt2 for a PyTorch program, or a folder in the form of the Hugging Face Hub.", Path,
+        "FILE")],
     plugin: Plugin = None, as_json: Json = False,
 ) -> None:
     "Write a trained network into a file for other programs."

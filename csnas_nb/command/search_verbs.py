@@ -20,9 +20,8 @@ from csnas_nb.command.options import (
 )
 from csnas_nb.command.targets import (
     begun_split, begun_with, check_memory, given_cells, loaded, one_place, own_objective, said_workers, search_json,
-    search_summary, seconds_in, smallest_cell, states, target_cell,
+    search_summary, seconds_in, smallest_cell, states, target_cell, trial_curves,
 )
-from ..evaluating.tracking import Tracker
 from ..networks.genotype import Genotype
 from ..runs.run import known_repeatability, open_run, write_check
 from ..scoring.config import PRESETS, RANKINGS, ScoreConfig
@@ -178,11 +177,10 @@ def search_verb(
     elif objective is None: check_memory(smallest_cell(nodes), config, found.sides, place)
     usable, known = (True, "") if own else known_repeatability(config, found, run)
     if not usable: _log.warning(known)                                   # before hours are spent
-    count, tracker = said_workers(workers, place, as_json), Tracker(log, run) if log else None
+    count, tell = said_workers(workers, place, as_json), trial_curves(log, run)
     result = search(found, trials, config=config, sampler=proposals, space=space, options=rules, objective=own,
                     folder=run, storage=storage, study=study or run.name, seed=seed, device=place, workers=count,
-                    timeout=seconds, progress=not quiet, on_trial=tracker and tracker.on_trial)
-    if tracker: tracker.finish(trials=result.trials)
+                    timeout=seconds, progress=not quiet, on_trial=tell)
     if (left := trials - len(result.trials)) > 0: _log.warning("%d trials are left for the same command", left)
     if proposals.random_trials is not None and not result.proposals:
         _log.warning("the sampler never got to propose from what it had learned: of %d trials %d failed and %d were "

@@ -16,8 +16,10 @@ from pathlib import Path
 from typing import Any, Literal, cast
 
 import torch
+from optuna.trial import FrozenTrial
 
 from .options import check_used, load_plugin
+from ..evaluating.tracking import Tracker
 from ..images.image_set import ImageSet
 from ..images.named import DATASETS
 from ..images.sources import describe_source, load_images
@@ -236,6 +238,13 @@ def states(
 )->int: # number of trials
     "How many trials ended in a state."
     return sum(t.state.name == name for t in result.trials)
+
+def trial_curves(
+    tool:str|None, # tensorboard, mlflow, …; None: no curves
+    run:Path, # folder of the search
+)->Callable[[FrozenTrial], None]|None: # for `search`; raises ValueError or RuntimeError where there is no such tool
+    "What draws the curves of a search."
+    return Tracker(tool, run).on_trial if tool else None
 
 # %% ../../nbs/09_command/02_targets.ipynb #bf652ca8
 def front_table(
