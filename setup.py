@@ -54,7 +54,7 @@ setup(
     python_requires=f">={settings['min_python']}",
     package_dir={'': '.'}, # so that an editable install is a path: a finder would lose against a clone named like the package
     packages=find_namespace_packages(include=[package, f'{package}.*'], exclude=['*.__pycache__']), # the folders of the banks hold data only
-    package_data={package: ['py.typed', 'bench/banks/*/*']},
+    package_data={package: ['py.typed', 'bench/banks/*/*', 'command/verbs.json']},
     install_requires=settings['requirements'].split(),
     extras_require={name: settings[f'{name}_requirements'].split() for name in [*settings['extras'].split(), 'dev']},
     entry_points={

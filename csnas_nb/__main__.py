@@ -6,18 +6,27 @@
 __all__ = []
 
 # %% ../nbs/09_command/07_command.ipynb #9bea9a50
+import inspect
+import json
 import logging
 import os
 import signal
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import astuple
+from functools import cache
 from importlib import import_module
-from typing import Annotated
+from importlib.resources import files
+from pathlib import Path
+from typing import Annotated, Any, Optional, get_args
 
+import annotated_types
 import typer
 
 from . import __version__
+from .command.options import one_of, reader, seconds_in, words_of
+from .support.checks import bare_type
 
 # %% ../nbs/09_command/07_command.ipynb #663d4928
 _SEARCH, _EVALUATE = "csnas_nb.command.search_verbs", "csnas_nb.command.evaluate_verbs"
@@ -41,23 +50,132 @@ VERBS = {
     "probe": (_USING, "Ask what features are worth: nearest neighbours and a linear probe on labelled images."),
 }
 
+# %% ../nbs/09_command/07_command.ipynb #8d0df2b7
+_SAID = ("help", "rich_help_panel", "metavar", "envvar", "show_envvar", "show_default")
+_TYPES = {"bool": bool, "int": int, "float": float, "str": str, "Path": Path}
+
+def function_of(verb: str) -> Callable[..., None]:
+    "The function of a verb, its module imported."
+    return getattr(import_module(VERBS[verb][0]), f"{verb}_verb")
+
+def _written(parameter):
+    "A parameter of a verb as JSON: what typer is to know of it."
+    hint, info = parameter.annotation.__origin__, parameter.annotation.__metadata__[0]
+    kind, _, optional = bare_type(hint)
+    names = [name for name in (info.default, *(info.param_decls or ())) if isinstance(name, str)]
+    allowed = getattr(info.parser, "allowed", None)
+    bounds = [[type(bound).__name__, *astuple(bound)] for bound in bare_type(allowed)[1]]
+    reads = None if allowed is None or words_of(allowed) else bare_type(allowed)[0].__name__
+    default = {} if parameter.default is parameter.empty else {"default": parameter.default}
+    return {"name": parameter.name, "type": (get_args(kind) or [kind])[0].__name__, "many": bool(get_args(kind)),
+            "optional": optional, **default, "argument": isinstance(info, typer.models.ArgumentInfo), "names": names,
+            "reads": reads, "bounds": bounds, "words": words_of(allowed),
+            "said": {name: said for name in _SAID if (said := getattr(info, name)) is not None}}
+
+def verb_table() -> dict[str, Any]:
+    "The options of every verb, from the functions themselves; PyTorch is imported."
+    genotype, named = import_module("csnas_nb.networks.genotype"), import_module("csnas_nb.images.named")
+    options = {verb: [_written(parameter) for parameter in
+                      inspect.signature(function_of(verb), eval_str=True).parameters.values()] for verb in VERBS}
+    text = json.dumps({"cells": list(genotype.KNOWN_CELLS), "data": list(named.DATASETS), "verbs": options}, default=str)
+    return json.loads(text)
+
+# %% ../nbs/09_command/07_command.ipynb #37c26981
+@cache
+def written_table() -> dict[str, Any]:
+    "The same, as it was written when the package was exported."
+    return json.loads(files("csnas_nb").joinpath("command", "verbs.json").read_text(encoding="utf-8"))
+
+def _as_parameter(said):
+    "A parameter as typer reads it, from what is written of it."
+    kind = _TYPES[said["type"]]
+    bounds = [getattr(annotated_types, name)(end) for name, end in said["bounds"]]
+    allowed = one_of(*said["words"]) if said["words"] else _TYPES.get(said["reads"])
+    if bounds: allowed = Annotated[(allowed, *bounds)]
+    made = (typer.Argument if said["argument"] else typer.Option)(
+        *said["names"], **said["said"], parser=allowed and reader(allowed), autocompletion=_offering(said))
+    hint: Any = list[kind] if said["many"] else kind
+    default = said.get("default", inspect.Parameter.empty)
+    if kind is Path and isinstance(default, str): default = Path(default)
+    annotation = Annotated[Optional[hint] if said["optional"] else hint, made]
+    return inspect.Parameter(said["name"], inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
+
+def _deferred(verb):
+    "A function with the options of a verb, which imports it when it is called with good ones."
+    def call(**given: Any) -> None:
+        check_places(given)
+        function_of(verb)(**given)
+    parameters = list(map(_as_parameter, written_table()["verbs"][verb]))
+    setattr(call, "__signature__", inspect.Signature(parameters))
+    call.__annotations__ = {p.name: p.annotation for p in parameters}
+    return call
+
+# %% ../nbs/09_command/07_command.ipynb #89989ffb
+_RUN = ("study.db", "settings.json", "evaluation.json")
+
+def check_places(
+    given:Mapping[str, Any], # values of a verb's options, by name
+)->None: # raises ValueError or FileNotFoundError in the words of the functions that would find it out later
+    "Is there what the options name: cells and run folders, images, a plugin, and a time that can be read?"
+    table, (plugin, root) = written_table(), (given.get(name) for name in ("plugin", "root"))
+    if plugin is not None and not os.path.isfile(plugin): raise FileNotFoundError(f"no such plugin file: {plugin}")
+    if root is not None and not os.path.isdir(root): raise FileNotFoundError(f"no such folder: {root}")
+    seconds_in(given.get("timeout"))
+    for name in ("target", "targets", "warm_start"):
+        several = given.get(name) if isinstance(given.get(name), (list, tuple)) else [given.get(name)]
+        for text in several or ():
+            if isinstance(text, str): _check_cell(text, table["cells"])
+    for text in filter(None, (given.get("images"), given.get("data"))):
+        if text not in table["data"] and not os.path.exists(text):
+            raise FileNotFoundError(f"no such folder or data set: {text[:300]} (data sets: {', '.join(table['data'])})")
+
+def _check_cell(text, known):
+    "A run folder, a known name, a file, or a cell in writing."
+    if text in known or text.lstrip().startswith("{") or "Genotype(" in text or os.path.isfile(text): return
+    if not os.path.isdir(text):
+        raise ValueError(f"no such cell, file or run folder: {text[:300]} (known cells: {', '.join(known)})")
+    if not any(os.path.isfile(os.path.join(text, name)) for name in _RUN):
+        raise FileNotFoundError(f"no run in {Path(text)}: it has neither {_RUN[0]}, {_RUN[1]} nor {_RUN[2]}")
+
+# %% ../nbs/09_command/07_command.ipynb #b6923778
+_CELLS, _SOURCES = ("target", "targets", "against", "warm_start"), ("images", "data")
+_PLACES = ("run", "root", "output", "folder", "plugin", "file", "picture", *_CELLS, *_SOURCES)
+
+def _offering(said):
+    "What a shell offers for the value of an option."
+    def offered(incomplete: str) -> list[str]:
+        table, name = written_table(), said["name"]
+        words = said["words"] + table["cells"] * (name in _CELLS) + table["data"] * (name in _SOURCES)
+        if name == "against": words = [*words, "median-random"]
+        found = [word for word in words if word.startswith(incomplete)]
+        return found + (_paths(incomplete) if name in _PLACES else [])
+    return offered
+
+def _paths(incomplete):
+    "Folders and files that begin so; hidden ones where a dot is typed."
+    place, start = os.path.split(incomplete)
+    try: entries = sorted(os.scandir(place or "."), key=lambda entry: entry.name)
+    except OSError: return []
+    return [os.path.join(place, entry.name) + ("/" if entry.is_dir() else "") for entry in entries
+            if entry.name.startswith(start) and not entry.name.startswith("." if not start else "\0")]
+
 # %% ../nbs/09_command/07_command.ipynb #2f584e34
 def _print_version(asked):
     "Print the version and leave, before any verb is looked for."
     if asked: typer.echo(f"csnas_nb {__version__}"); raise typer.Exit
 
 def make_app(
-    wanted:str|None=None, # the verb that is called; the others are names in a list
+    *wanted:str, # the verbs that are called; the others are names in a list
 )->typer.Typer: # ready to be called
-    "The command, with the options of one verb."
+    "The command, with the options of some verbs."
     names = {"help_option_names": ["-h", "--help"]}
-    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, context_settings=names)
+    app = typer.Typer(pretty_exceptions_enable=False, context_settings=names)
     shown = typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and leave.")
     @app.callback()
     def _before(version: Annotated[bool, shown] = False) -> None:
         "Find a network cell for your images without labels, then see how good it is."
-    for verb, (module, says) in VERBS.items():
-        app.command(verb, help=says)(getattr(import_module(module), f"{verb}_verb") if verb == wanted else lambda: None)
+    for verb, (_, says) in VERBS.items():
+        app.command(verb, help=says)(_deferred(verb) if verb in wanted else lambda: None)
     return app
 
 # %% ../nbs/09_command/07_command.ipynb #f8698e41
@@ -71,7 +189,8 @@ def main(
     if os.environ.get("WORLD_SIZE", "1") != "1" and arguments[0] in VERBS.keys() - {"evaluate", "pretrain"}:
         return _complain(f"{arguments[0]} runs in one process: start it without accelerate launch", 2)
     try:
-        with _ending_well(): code = make_app(arguments[0])(arguments, standalone_mode=False, prog_name="csnas") or 0
+        asked = VERBS if "_CSNAS_COMPLETE" in os.environ else arguments[:1]              # a shell asks what may follow
+        with _ending_well(): code = make_app(*asked)(arguments, standalone_mode=False, prog_name="csnas") or 0
     except (typer.Abort, KeyboardInterrupt): code = _INTERRUPTED
     except SystemExit as stop: code = stop.code if isinstance(stop.code, int) else 1     # 1: who reads has gone
     except typer.Exit as stop: code = stop.exit_code

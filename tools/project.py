@@ -30,6 +30,7 @@ STOPPED = threading.Event()
 Notebook = Annotated[Path, typer.Argument(resolve_path=True)]
 Notebooks = Annotated[list[Path], typer.Argument(resolve_path=True, help="all of them if left out")]
 EXPORT = "from nbdev.doclinks import nbdev_export; nbdev_export.__wrapped__()"
+TABLE = "import json; from csnas_nb.__main__ import verb_table; print(json.dumps(verb_table(), indent=1, ensure_ascii=False))"
 
 
 class Failure(Exception):
@@ -129,6 +130,13 @@ def export() -> None:
     for module in package.rglob("*.py"):
         if module.relative_to(ROOT) not in written:
             module.unlink()
+    write_table(package)
+
+
+def write_table(package: Path) -> None:
+    "Write down the options of the command's verbs, which the command reads before it imports them."
+    said = call([sys.executable, "-W", "ignore", "-c", TABLE], ROOT, PYTHONPATH=str(ROOT))
+    replace(package / "command" / "verbs.json", said[said.index("{"):])
 
 
 def git(folder: Path, *arguments: str | Path) -> str:

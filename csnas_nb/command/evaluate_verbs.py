@@ -19,7 +19,7 @@ from matplotlib.figure import Figure
 
 from csnas_nb.command.options import (
     IMAGES, MOST, OUTPUT, TRAINING, Device, Json, Limit, Log, NoMirror, OptionGroup, Pick, Plugin, Quiet, Root, Side, Skip,
-    Target, argument, check_used, emit, load_plugin, option, pick_device, takes, whole, with_settings,
+    Target, argument, check_used, emit, load_plugin, one_of, option, pick_device, takes, whole, with_settings,
 )
 from .targets import check_memory, run_at, said_source, search_summary, target_cell
 from ..evaluating.checkpoints import LOG, plot_log, read_log
@@ -39,7 +39,7 @@ from ..runs.run import RunFolder, cells_of, evaluate_for
 from ..scoring.scorer import load_pretrained
 from ..searching.results import trial_table
 from ..support.devices import is_launched, is_main_process
-from ..support.files import refusing
+from ..support.files import refusing, save_figure, whole_file
 from ..support.workers import fastest_workers
 from ..using.exports import export_onnx, export_program
 _log = logging.getLogger(__name__)
@@ -64,12 +64,14 @@ def evaluate_verb(
         "Leave the files where they are and decode them while training: for data too large for memory.",
         IMAGES, "--on-disk")] = False,
     recipe: Annotated[str, option(
-        f"Training recipe: {', '.join(RECIPES)}; the options below change single settings.", TRAINING)] = "quick",
+        f"Training recipe: {', '.join(RECIPES)}; the options below change single settings.", TRAINING,
+        allowed=one_of(*RECIPES))] = "quick",
     seeds: Annotated[int, option("Training runs a cell, for the spread.", TRAINING, allowed=whole(1, 1_000))] = 3,
     top_k: Annotated[Optional[int], option(
         "Of the top-k error; by default 5, fewer where there are fewer than ten classes.", TRAINING,
         allowed=whole(1, 10**6))] = None,
-    precision: Annotated[str, option("no (single), bf16, or on a GPU fp16.", TRAINING)] = "no",
+    precision: Annotated[str, option("no (single), bf16, or on a GPU fp16.", TRAINING,
+                                     allowed=one_of("no", "bf16", "fp16"))] = "no",
     workers: Annotated[Optional[int], option("Processes that decode files, with --on-disk.", TRAINING,
                                              allowed=whole(0, 1_000))] = None,
     processes: Annotated[Optional[int], option(
@@ -143,7 +145,7 @@ def show_verb(
     run, genotype = target_cell(target, pick)
     classes, sides = _shape_of(run) if run else (10, (32, 32))
     size = network_size(genotype, channels, layers, classes, sides)
-    if picture: draw_genotype(genotype).savefig(picture, dpi=150)
+    if picture: _draw_into(picture, draw_genotype(genotype))
     data = {"cell": genotype.name, "digest": genotype.digest, "genotype": json.loads(to_json(genotype)),
             "parameters": size.parameters, "multiply_adds": size.multiply_adds, "channels": channels, "layers": layers,
             "classes": classes, "side": sides[0] if sides[0] == sides[1] else sides}
@@ -160,6 +162,10 @@ def show_verb(
         grouped = dict.fromkeys(("parameters", "multiply_adds"), "{:,}".format) | {"memory MB": "{:,.0f}".format}
         lines.append(table.to_string(index=False, float_format="%.4f", na_rep="–", formatters=grouped))
     emit("\n".join(lines), data, as_json)
+
+def _draw_into(picture, figure):
+    "A picture that was asked for: whole or not at all, and where it cannot be written an error."
+    with whole_file(picture) as part: figure.savefig(part, format=picture.suffix[1:] or "png", dpi=150)
 
 def _shape_of(run) -> tuple[int | None, tuple[int, int]]:
     "Classes and sides of the images of a run: as it was trained, or as it was searched on, without classes."
@@ -180,7 +186,7 @@ def log_verb(
     if not paths: raise FileNotFoundError(f"no log of a training run in {folder}")
     rows = [{"run": str(path.parent.relative_to(folder)), **read_log(path).iloc[-1].to_dict()} for path in paths]
     last = pd.DataFrame(rows).astype({"epoch": int})
-    if picture: plot_log(*paths).savefig(picture, dpi=150)
+    if picture: _draw_into(picture, plot_log(*paths))
     emit(last.to_string(index=False, float_format="%.4g"), json.loads(last.to_json(orient="records")), as_json)
 
 # %% ../../nbs/09_command/04_evaluate_verbs.ipynb #ce076609
@@ -239,8 +245,8 @@ def compare_verb(
              for cell in bare]
     if output:
         output.mkdir(parents=True, exist_ok=True)
-        if rows and alike: plot_comparison(rows).savefig(output / "comparison.png", dpi=150)
-        draw_cells([(cell.name, cell.genotype) for cell in found]).savefig(output / "cells.png", dpi=120)
+        if rows and alike: save_figure(lambda: plot_comparison(rows), output / "comparison.png")
+        save_figure(lambda: draw_cells([(cell.name, cell.genotype) for cell in found]), output / "cells.png", 120)
     parts = [comparison_table(rows), difference_table(rows) if alike else ""] if rows else []
     network = f"(C={recipe.channels}, {recipe.layers} cells)"
     parts.append("\n".join(f"not trained here: {cell.genotype.name}, {size.parameters:,} parameters, "

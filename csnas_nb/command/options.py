@@ -11,11 +11,12 @@ import importlib.util
 import inspect
 import json
 import os
+import re
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, dataclass, field, fields, replace
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, Optional, Protocol, TypeVar, get_args, get_origin
+from typing import Annotated, Any, ClassVar, Literal, Optional, Protocol, TypeVar, cast, get_args, get_origin
 
 import typer
 from annotated_types import Ge, Le, Lt
@@ -45,12 +46,16 @@ _METAVARS = {int: "INT", float: "FLOAT", Path: "PATH", str: "TEXT"}
 
 def _reading(allowed):
     "How an option reads its text: typer's way where nothing is said."
-    return {} if allowed is None else {"parser": _reader(allowed), "metavar": _METAVARS[bare_type(allowed)[0]]}
-
-def _reader(allowed):
-    "A parser that refuses what is not allowed, and says what is."
+    if allowed is None: return {}
     kind = bare_type(allowed)[0]
+    return {"parser": reader(allowed), "metavar": "|".join(words_of(kind)) or _METAVARS[kind]}
+
+def reader(allowed: Any) -> Callable[[str], Any]:
+    "A parser that refuses what is not allowed, and says what is; it knows what that is, as `allowed`."
+    kind, words = bare_type(allowed)[0], words_of(allowed)
     def read(text):
+        if words and text in words: return text
+        if words: raise typer.BadParameter(f"must be {in_words(allowed)}, got {str(text)[:60]}")
         if kind in (Path, str):
             if not str(text).strip(): raise typer.BadParameter(f"must not be empty, got {str(text)!r}")
             return kind(text)
@@ -58,11 +63,20 @@ def _reader(allowed):
         except ValueError: value = None
         if value is not None and is_allowed(value, allowed): return value
         raise typer.BadParameter(f"must be {in_words(allowed)}, got {str(text)[:60]}")
+    setattr(read, "allowed", allowed)
     return read
+
+def words_of(allowed: Any) -> list[str]:
+    "The words of which an option takes one; empty where it takes others."
+    return list(map(str, get_args(bare_type(allowed)[0]))) if get_origin(bare_type(allowed)[0]) is Literal else []
+
+def one_of(*words: str) -> Any:
+    "What an option may be that takes one of some words."
+    return cast(Any, Literal)[words]
 
 def _with_range(text, allowed):
     "A help text that ends with the range of its number."
-    ranges = "" if allowed in (None, Path, str) else in_words(allowed).partition(", ")[2]
+    ranges = "" if allowed in (None, Path, str) or words_of(allowed) else in_words(allowed).partition(", ")[2]
     return f"{text.removesuffix('.')} ({ranges})." if ranges else text
 
 # %% ../../nbs/09_command/01_options.ipynb #a0129b70
@@ -97,6 +111,19 @@ Study = Annotated[Optional[str], option("Name of the study there; by default tha
 Timeout = Annotated[Optional[str], option("Begin no further cell after that time: 90s, 15m, 2h, 1d.", SHARING,
                                           allowed=str)]
 Target = Annotated[str, argument("A run folder, or a cell: a known name, a file, or DARTS' text form.", str, "TARGET")]
+
+# %% ../../nbs/09_command/01_options.ipynb #3e66a7b5
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+
+def seconds_in(
+    text:str|None, # '90s', '15m', '2h', '1d', or a number of seconds; None: no limit
+)->float|None: # above 0; raises ValueError
+    "A time in words as seconds."
+    if text is None: return None
+    found = re.fullmatch(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)\s*([smhd]?)", text.strip(), re.ASCII)
+    seconds = float(found[1]) * _UNITS[found[2] or "s"] if found else 0.0
+    if seconds > 0: return seconds
+    raise ValueError(f"--timeout must be a time above 0 like 90s, 15m, 2h or 1d, got {text!r}")
 
 # %% ../../nbs/09_command/01_options.ipynb #82b46e21
 MOST = {"channels": 10_000, "layers": 1_000, "passes": 10**10, "epochs": 10**6, "batch_size": 10**6, "views": 1_000,
@@ -140,12 +167,11 @@ def _parameter(group, setting, name, default):
     "A parameter that is None where the option is not given."
     comment, allowed = setting_comments(group.settings).get(setting, ""), _range_of(group.settings, setting)
     kind = bare_type(allowed)[0]
-    words = "|".join(map(str, get_args(kind))) if get_origin(kind) is Literal else None
-    ranged = allowed if kind in (int, float) else None
+    words, ranged = words_of(kind), allowed if kind in (int, float) else None
     text = _sentence(_with_range(comment, ranged).removesuffix("."))
     said = "" if default is MISSING or default is None else f"{group.preset}: {default}"
     made = typer.Option(help=text, rich_help_panel=group.panel, show_default=said or False,
-                        **(_reading(ranged) or {"metavar": words}))
+                        **_reading(kind if words else ranged))
     annotation = Annotated[Optional[str if words else kind], made]
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
 

@@ -16,11 +16,11 @@ from typing import Annotated, Any, Optional, cast
 from csnas_nb.command.options import (
     IMAGES, OUTPUT, OWN, PROPOSALS, RULES, SCORE, SEED, SHARING, Data, Device, Images, Json, Limit, Log,
     NoMirror, OptionGroup, Pick, Plugin, Quiet, Root, Side, Skip, Storage, Study, Target, Timeout, Workers, argument,
-    check_used, emit, load_plugin, option, pick_device, takes, whole, with_settings,
+    check_used, emit, load_plugin, one_of, option, pick_device, seconds_in, takes, whole, with_settings,
 )
 from csnas_nb.command.targets import (
     begun_split, begun_with, check_memory, given_cells, loaded, one_place, own_objective, said_workers, search_json,
-    search_summary, seconds_in, smallest_cell, states, target_cell, trial_curves,
+    search_summary, smallest_cell, states, target_cell, trial_curves,
 )
 from ..networks.genotype import Genotype
 from ..runs.run import known_repeatability, open_run, write_check
@@ -28,13 +28,15 @@ from ..scoring.config import PRESETS, RANKINGS, ScoreConfig
 from ..scoring.pretexts import TASKS
 from ..scoring.scorer import pretrain, save_pretrained
 from ..scoring.zero_cost import ZERO_COST, zero_cost_objective
-from ..searching.proposals import PRUNERS, SAMPLERS, Limits, PrunerConfig, SamplerConfig, SearchOptions
+from csnas_nb.searching.proposals import (
+    PRUNERS, SAMPLERS, Limits, PrunerConfig, SamplerConfig, SearchOptions, with_start,
+)
 from ..searching.space import Encoding, SearchSpace
 from ..searching.stability import plot_stability, stability_table
 from ..searching.study import search
 from ..searching.trust import advise, check_table, check_to_dict
 from ..support.devices import is_main_process
-from ..support.files import only_one
+from ..support.files import only_one, save_figure
 _log = logging.getLogger(__name__)
 
 # %% ../../nbs/09_command/03_search_verbs.ipynb #34b7aa16
@@ -97,17 +99,10 @@ def chosen_proposals(
     check_used(proposing, {"population": (config.kind == "nsga2", "--sampler evolution")})
     if config.kind not in _FIRST: return config
     name, setting = _FIRST[config.kind]
-    if setting not in proposing: return _with_start(config, setting, trials, begun or {})
+    if setting not in proposing: return with_start(config, trials, begun)
     if trials > proposing[setting]: return config
     raise ValueError(f"--trials {trials} leaves {name} no proposal, its first {proposing[setting]} trials are random: "
                      f"ask for more trials, for a smaller --{setting}, or for --sampler random")
-
-def _with_start(config, setting, trials, begun):
-    "As the search was begun; or half of the trials at random, where the preset's number leaves nothing to propose."
-    if begun.get("kind") == config.kind and isinstance(begun.get(setting), int):
-        return replace(config, **{setting: begun[setting]})
-    if trials > getattr(config, setting): return config
-    return replace(config, **{setting: max(trials // 2, 2 if setting == "population" else 1)})
 
 # %% ../../nbs/09_command/03_search_verbs.ipynb #5dd5c948
 def chosen_rules(
@@ -135,24 +130,25 @@ def search_verb(
                                   allowed=whole(1, 10**6))] = 40,
     size: Side = None, limit: Limit = None, root: Root = None, skip_broken: Skip = False, no_mirror: NoMirror = False,
     split: Annotated[str, option(
-        "Which images: train, test or all. The training split leaves the test images unseen.", IMAGES)] = "train",
-    preset: Annotated[str, option(PRESET_HELP, SCORE)] = "quick",
+        "Which images; the training split leaves the test images unseen.", IMAGES,
+        allowed=one_of("train", "test", "all"))] = "train",
+    preset: Annotated[str, option(PRESET_HELP, SCORE, allowed=one_of(*PRESETS))] = "quick",
     sampler: Annotated[str, option(
         "quick, paper or univariate (all TPE), evolution (NSGA-II), or random; the options below change single "
-        "settings.", PROPOSALS)] = "quick",
+        "settings.", PROPOSALS, allowed=one_of(*SAMPLERS))] = "quick",
     nodes: Annotated[int, option("Intermediate nodes of a cell.", PROPOSALS, allowed=whole(1, 7))] = 4,
     primitives: Annotated[Optional[str], option(
         "Operations to choose from, separated by commas; by default the eight of DARTS.", PROPOSALS)] = None,
     encoding: Annotated[str, option(
         "How a cell is written as choices: pairs, strengths (the paper's, mended) or released (for comparison).",
-        PROPOSALS)] = "pairs",
+        PROPOSALS, allowed=Encoding)] = "pairs",
     warm_start: Annotated[Optional[list[str]], option(
         "Score this cell first: a name, a file, or a run folder for its best ones; may be repeated.",
         PROPOSALS)] = None,
     warm_top: Annotated[Optional[int], option(
         "How many cells of each run folder of a warm start; 5 where not given.", PROPOSALS,
         allowed=whole(1, 10**6))] = None,
-    pruner: Annotated[str, option("Give cells up after an epoch: none or median.", RULES)] = "none",
+    pruner: Annotated[str, option("Give cells up after an epoch.", RULES, allowed=one_of(*PRUNERS))] = "none",
     pareto: Annotated[bool, option("Minimise multiply-adds as well as the score.", RULES, "--pareto")] = False,
     plugin: Plugin = None,
     objective: Annotated[Optional[str], option(
@@ -195,10 +191,10 @@ def check_verb(
     run: Annotated[Optional[Path], option(
         "Run folder to keep check.json in, which csnas search looks into.", OUTPUT, allowed=Path)] = None,
     size: Side = None, limit: Limit = None, root: Root = None, skip_broken: Skip = False, no_mirror: NoMirror = False,
-    split: Annotated[str, option("Which images: train, test or all.", IMAGES)] = "train",
+    split: Annotated[str, option("Which images.", IMAGES, allowed=one_of("train", "test", "all"))] = "train",
     preset: Annotated[Optional[list[str]], option(
         f"{', '.join(PRESETS)}; may be repeated: checked in order until two seeds of one order the cells clearly alike"
-        f" (0.7 or more). By default quick, then contrastive.", SCORE)] = None,
+        f" (0.7 or more). By default quick, then contrastive.", SCORE, allowed=one_of(*PRESETS))] = None,
     cells: Annotated[int, option(
         "Random cells to score. A check trains cells times seeds small networks for each preset, about as long as a"
         " search of as many trials.", SCORE, allowed=whole(6, 10_000))] = 10,
@@ -216,15 +212,15 @@ def check_verb(
     load_plugin(plugin)
     names = preset or (("quick",) if "pretext" in score else ("quick", "contrastive"))
     presets, space = {name: chosen_score(name, score) for name in names}, chosen_space(nodes, primitives)
-    place = pick_device(device)
+    place, where = pick_device(device), one_place(images, data)
     for config in presets.values(): check_memory(smallest_cell(nodes), config, None, place)
-    chosen = loaded(one_place(images, data), split, seed, quiet, as_json, size=size, limit=limit, root=root,
-                    skip_broken=skip_broken, no_mirror=no_mirror)
+    chosen = loaded(where, split, seed, quiet, as_json, size=size, limit=limit, root=root, skip_broken=skip_broken,
+                    no_mirror=no_mirror, **(begun_split(run, where) if run else {}))
     for config in presets.values(): check_memory(smallest_cell(nodes), config, chosen.sides, place)
     name, why, checks = advise(chosen, presets, cells=cells, seeds=seeds, space=space, device=place,
                                progress=not quiet)
-    found = {"fingerprint": chosen.fingerprint, "advice": name, "why": why,
-             "checks": {key: check_to_dict(check) for key, check in checks.items()}}
+    told = {key: check_to_dict(check) for key, check in checks.items()}
+    found = {"fingerprint": chosen.fingerprint, "advice": name, "why": why, "checks": told}
     if run: write_check(run, found)
     options = "".join(f" --{key.replace('_', '-')} {value}" for key, value in score.items())
     advice = "none of these scores is shown to be trustworthy on these images"
@@ -244,15 +240,14 @@ def rescore_verb(
     "Score the best cells of a run again with new seeds."
     load_plugin(plugin)
     stability = open_run(run).rescore(top, seeds, pick_device(device), not quiet)
-    plot_stability(stability).savefig(run / "rescore.png", dpi=150)
+    save_figure(lambda: plot_stability(stability), run / "rescore.png")
     data = {"cells": [cell.name for cell in stability.cells], "searched": stability.searched, "seeds": stability.seeds,
             "scores": stability.scores, "agreement": _none_if_nan(stability.agreement),
             "kept": _none_if_nan(stability.kept), "first_again": stability.first_again}
     emit(stability_table(stability), data, as_json)
 
 def _none_if_nan(value):
-    "JSON knows no NaN."
-    return None if value != value else value
+    return None if value != value else value                             # JSON knows no NaN
 
 # %% ../../nbs/09_command/03_search_verbs.ipynb #ffd1d3cb
 PRETRAIN_OPTIONS = OptionGroup("score", ScoreConfig, SCORE, only=("passes", "epochs", "channels", "layers"))
@@ -266,7 +261,7 @@ def pretrain_verb(
     data: Annotated[Optional[str], option("Images; by default those of the run.", IMAGES, allowed=str)] = None,
     size: Side = None, limit: Limit = None, root: Root = None, skip_broken: Skip = False, no_mirror: NoMirror = False,
     preset: Annotated[Optional[str], option(
-        f"Settings where the target is a cell: {', '.join(PRESETS)}; by default quick.", SCORE)] = None,
+        "Settings where the target is a cell; by default quick.", SCORE, allowed=one_of(*PRESETS))] = None,
     seed: Annotated[int, option("Of weights, order and what the task shows.", OUTPUT, allowed=SEED)] = 0,
     device: Device = "auto", quiet: Quiet = False, as_json: Json = False,
     *, score: dict,
@@ -295,6 +290,6 @@ def pretrain_verb(
     shutil.rmtree(unfinished, ignore_errors=True)
     if not trained.score.finite: raise RuntimeError(f"{genotype.name}: training broke down, nothing is written")
     value, parameters = trained.score.value, trained.score.parameters
+    said = {"cell": genotype.name, "response": value, "parameters": parameters, "file": str(path)}
     emit(f"{genotype.name}: response {value:.4f} after {config.epochs} epochs, {parameters:,} parameters\n"
-         f"written to {path}", {"cell": genotype.name, "response": value, "parameters": parameters,
-                                "file": str(path)}, as_json)
+         f"written to {path}", said, as_json)

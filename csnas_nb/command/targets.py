@@ -9,7 +9,6 @@ __all__ = []
 import json
 import logging
 import os
-import re
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -74,19 +73,6 @@ def loaded(
     skipped = f", broken files skipped: {len(images.skipped)}" if images.skipped else ""
     if not as_json: print(f"{images}: {split} split, no labels read{skipped}")
     return images
-
-# %% ../../nbs/09_command/02_targets.ipynb #3e66a7b5
-_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
-
-def seconds_in(
-    text:str|None, # '90s', '15m', '2h', '1d', or a number of seconds; None: no limit
-)->float|None: # above 0; raises ValueError
-    "A time in words as seconds."
-    if text is None: return None
-    found = re.fullmatch(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)\s*([smhd]?)", text.strip(), re.ASCII)
-    seconds = float(found[1]) * _UNITS[found[2] or "s"] if found else 0.0
-    if seconds > 0: return seconds
-    raise ValueError(f"--timeout must be a time above 0 like 90s, 15m, 2h or 1d, got {text!r}")
 
 # %% ../../nbs/09_command/02_targets.ipynb #291e3b56
 def begun_split(

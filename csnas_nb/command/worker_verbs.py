@@ -14,9 +14,9 @@ from annotated_types import Ge, Le
 
 from csnas_nb.command.options import (
     IMAGES, OUTPUT, OWN, SHARING, Device, Json, Plugin, Quiet, Root, Timeout, Workers, emit, option, pick_device,
-    whole,
+    seconds_in, whole,
 )
-from .targets import own_objective, said_workers, search_json, search_summary, seconds_in
+from .targets import own_objective, said_workers, search_json, search_summary
 from ..searching.joining import find_study, join
 from ..support.storages import masked, open_storage, quiet_optuna, serve_storage
 

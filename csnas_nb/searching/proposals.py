@@ -9,7 +9,7 @@ __all__ = ['SAMPLERS', 'PRUNERS', 'SamplerConfig', 'PrunerConfig', 'Limits', 'Se
 import math
 import warnings
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, Gt, Le, Lt
@@ -55,6 +55,21 @@ SAMPLERS = {
     "evolution": SamplerConfig(kind="nsga2"),
     "random": SamplerConfig(kind="random"),
 }
+
+# %% ../../nbs/04_searching/02_proposals.ipynb #379e45f3
+_STARTS = {"tpe": "startup", "nsga2": "population"}
+
+def with_start(
+    config:SamplerConfig, # whose start-up nobody named
+    trials:int, # of the search
+    begun:Mapping[str, Any]|None=None, # settings of the sampler of the search that goes on; None: a new one
+)->SamplerConfig: # with the start-up of that search; else with one that leaves something to propose
+    "A sampler for a search of so many trials."
+    if (setting := _STARTS.get(config.kind)) is None: return config
+    if begun and begun.get("kind") == config.kind and isinstance(begun.get(setting), int):
+        return replace(config, **{setting: begun[setting]})
+    if trials > getattr(config, setting): return config
+    return replace(config, **{setting: max(trials // 2, 2 if setting == "population" else 1)})
 
 # %% ../../nbs/04_searching/02_proposals.ipynb #6f64a387
 class _Given(RandomSampler):

@@ -25,7 +25,7 @@ from ..networks.drawing import draw_genotype
 from ..networks.genotype import Genotype, to_json
 from ..scoring.config import ScoreConfig, config_from_dict
 from .ledger import finished_trials
-from .proposals import SamplerConfig, SearchOptions
+from .proposals import SamplerConfig, SearchOptions, with_start
 from .results import SearchResult, plot_front, plot_history
 from .space import SearchSpace
 from ..support.files import only_one, read_json, whole_file, write_whole
@@ -147,6 +147,7 @@ def open_study(
     settings:dict[str, Any], # that must agree with those of an earlier run
     objectives:int=1, # 2: a Pareto search
     workers:int=1, # of this process: the delay of a new study
+    free_start:bool=False, # nobody named the sampler's start-up: that of an earlier run holds
 ) -> Iterator[optuna.Study]: # a folder is locked until the block ends
     "A study, new or continued."
     directions: list[Literal["minimize"]] = ["minimize"] * objectives
@@ -154,13 +155,14 @@ def open_study(
     place.check()
     if place.folder is None and place.storage is None:
         study = optuna.create_study(study_name="search", directions=directions)
-        _agree(study, settings, "memory", workers, True)
+        _agree(study, settings, "memory", workers, True, free_start)
         yield study; return
     with only_one(place.folder, "searching"):
         with whole_database(masked(place.storage) if place.storage else cast(Path, place.folder) / STUDY):
             storage = open_storage(place.storage) if place.storage else study_storage(cast(Path, place.folder))
             study, made = patient(_opened, storage, place.name, directions, wait=0)
-        _agree(study, settings, f"study {place.name!r}" if place.storage else str(place.folder), workers, made)
+        _agree(study, settings, f"study {place.name!r}" if place.storage else str(place.folder), workers, made,
+               free_start)
         try: yield study
         finally:
             if isinstance(storage, optuna.storages.RDBStorage) and not place.storage: fold_log(storage)
@@ -177,8 +179,8 @@ def _opened(storage, name, directions):
 SETTLING = 10.0
 "Seconds that the first worker of a study has to write its settings, before another does."
 
-def _agree(study, settings, where, workers, made):
-    "Writes the settings of a new study, or compares them with those that are there, and fills a delay in."
+def _agree(study, settings, where, workers, made, free_start):
+    "Writes the settings of a new study, or compares them with those that are there; fills in what nobody named."
     stored, options, until = attributes_of(study).get("settings"), settings["options"], time.monotonic() + SETTLING
     while stored is None and not made and time.monotonic() < until:        # who made it is just about to write them
         time.sleep(0.2)
@@ -186,6 +188,9 @@ def _agree(study, settings, where, workers, made):
     if options["delay"] is None and options["order"] == "ordered":
         delay = as_of_now(stored)["options"]["delay"] if stored else workers - 1
         settings = settings | {"options": options | {"delay": delay}}
+    if free_start and stored:
+        own = SamplerConfig(**settings["sampler"])
+        settings = settings | as_question(sampler=with_start(own, own.startup + 1, as_of_now(stored).get("sampler")))
     if stored is None:
         patient(study.set_user_attr, "settings", settings)
         stored = attributes_of(study)["settings"]

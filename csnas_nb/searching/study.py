@@ -29,7 +29,7 @@ from ..scoring.config import QUICK, ScoreConfig
 from ..scoring.pretraining import check_fit
 from ..scoring.scorer import Scorer, unfinished_file
 from .ledger import Ledger
-from .proposals import SAMPLERS, Limits, SamplerConfig, SearchOptions
+from .proposals import SAMPLERS, Limits, SamplerConfig, SearchOptions, with_start
 from .results import SearchResult
 from csnas_nb.searching.run_folder import (
     STUDY, Place, agreed_settings, invite, open_study, search_settings, write_result, write_settings,
@@ -174,7 +174,7 @@ def search(
     trials:int=40, # how many in all, those of an earlier run in the folder included, at least 1
     *,
     config:ScoreConfig=QUICK, # how a cell is scored
-    sampler:SamplerConfig=SAMPLERS["quick"], # how cells are proposed
+    sampler:SamplerConfig|None=None, # how cells are proposed; None: `quick`, of a short search half at random
     space:SearchSpace=SearchSpace(), # what they are chosen from
     options:SearchOptions=SearchOptions(), # pruner, limits, Pareto, warm start, order
     objective:Objective|None=None, # your own, of a genotype and `report`; None: the label-free score
@@ -191,14 +191,16 @@ def search(
     "A search for a cell without labels (paper)."
     until = deadline(timeout)
     images, name = unlabelled(images), _checked_call(images, trials, config, space, options, objective, seed, workers)
-    settings = search_settings(images, config, space, sampler, seed, options, name)
+    chosen = sampler or with_start(SAMPLERS["quick"], trials)
+    settings = search_settings(images, config, space, chosen, seed, options, name)
     place = Place(None if folder is None else Path(folder), storage, study if storage else "search")
     where = {"storage": masked(storage), "study": study} if storage else {}
-    job = _Job(images, trials, config, sampler, space, options, objective, seed, str(device), place, until)
+    job = _Job(images, trials, config, chosen, space, options, objective, seed, str(device), place, until)
     with (_somewhere(job, workers) as job, quiet_optuna(),
-          open_study(job.place, settings, 1 + options.pareto, workers) as found):
+          open_study(job.place, settings, 1 + options.pareto, workers, sampler is None) as found):
         settings = agreed_settings(found)
-        job = replace(job, options=replace(options, delay=settings["options"]["delay"]))
+        job = replace(job, sampler=SamplerConfig(**settings["sampler"]),
+                      options=replace(options, delay=settings["options"]["delay"]))
         if folder is not None: write_settings(settings | {"origin": images.origin} | where, folder)
         if storage: invite(found, trials, images.origin, options.warm_start)
         if workers > 1: _side_by_side(found, job, workers, progress, on_trial)
