@@ -8,7 +8,7 @@ __all__ = ['SAMPLERS', 'PRUNERS', 'SamplerConfig', 'PrunerConfig', 'Limits', 'Se
 # %% ../../nbs/04_searching/02_proposals.ipynb #a9349105
 import math
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Annotated, Any, Literal
 
