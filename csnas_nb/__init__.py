@@ -26,6 +26,27 @@ if TYPE_CHECKING:
     from csnas_nb.searching.space import SearchSpace as SearchSpace
     from csnas_nb.searching.study import search as search
 
+# %% ../nbs/07_runs/03_front_door.ipynb #1e86bf38
+_COMMENTED = r"^ {4}(\w+) ?:.*?[,\w\])}\"'] +# (.*)$"
+_RESULT = r"^ {0,4}\) ?-> ?(.*?): # (.*)$"
+
+def _with_arguments(found: Any) -> str:
+    "A docstring with the comments on the arguments below it, once."
+    import inspect
+    import re
+    text = inspect.getdoc(found) or ""
+    if "\nArguments:\n" in text: return text
+    try: source = inspect.getsource(found)
+    except (OSError, TypeError): return text
+    is_class = inspect.isclass(found)
+    names = found.__dataclass_fields__ if is_class and hasattr(found, "__dataclass_fields__") else ()
+    if not is_class: names = inspect.signature(found).parameters
+    head = source if is_class else source.partition(f'    "')[0]
+    lines = [f"    {name}: {said}" for name, said in re.findall(_COMMENTED, head, re.MULTILINE) if name in names]
+    result = [] if is_class else [f"    {kind}: {said}" for kind, said in re.findall(_RESULT, head, re.MULTILINE)]
+    if lines: text += "\n\nArguments:\n" + "\n".join(lines)
+    return text + ("\n\nReturns:\n" + "\n".join(result[:1]) if result else "")
+
 # %% ../nbs/07_runs/03_front_door.ipynb #484babab
 _ROOMS = {
     "images.image_set": ("ImageSet",), "images.sources": ("load_images", "load_splits"),
@@ -42,6 +63,7 @@ def __getattr__(name: str) -> Any:
     if name not in _PLACE:
         raise AttributeError(f"module 'csnas_nb' has no attribute {name!r}: it offers {', '.join(__all__)}")
     globals()[name] = found = getattr(import_module(f"csnas_nb.{_PLACE[name]}"), name)
+    found.__doc__ = _with_arguments(found)
     return found
 
 def __dir__() -> list[str]:
