@@ -39,8 +39,7 @@ def _with_arguments(found: Any) -> str:
     try: source = inspect.getsource(found)
     except (OSError, TypeError): return text
     is_class = inspect.isclass(found)
-    names = found.__dataclass_fields__ if is_class and hasattr(found, "__dataclass_fields__") else ()
-    if not is_class: names = inspect.signature(found).parameters
+    names = getattr(found, "__dataclass_fields__", ()) if is_class else inspect.signature(found).parameters
     head = source if is_class else source.partition(f'    "')[0]
     lines = [f"    {name}: {said}" for name, said in re.findall(_COMMENTED, head, re.MULTILINE) if name in names]
     result = [] if is_class else [f"    {kind}: {said}" for kind, said in re.findall(_RESULT, head, re.MULTILINE)]

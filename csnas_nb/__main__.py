@@ -84,7 +84,7 @@ def verb_table() -> dict[str, Any]:
 @cache
 def written_table() -> dict[str, Any]:
     "The same, as it was written when the package was exported."
-    return json.loads(files("csnas_nb").joinpath("command", "verbs.json").read_text(encoding="utf-8"))
+    return json.loads((files("csnas_nb") / "command" / "verbs.json").read_text(encoding="utf-8"))
 
 def _as_parameter(said):
     "A parameter as typer reads it, from what is written of it."
@@ -92,7 +92,8 @@ def _as_parameter(said):
     bounds = [getattr(annotated_types, name)(end) for name, end in said["bounds"]]
     allowed = one_of(*said["words"]) if said["words"] else _TYPES.get(said["reads"])
     if bounds: allowed = Annotated[(allowed, *bounds)]
-    made = (typer.Argument if said["argument"] else typer.Option)(
+    declare: Callable[..., Any] = typer.Argument if said["argument"] else typer.Option
+    made = declare(
         *said["names"], **said["said"], parser=allowed and reader(allowed), autocompletion=_offering(said))
     hint: Any = list[kind] if said["many"] else kind
     default = said.get("default", inspect.Parameter.empty)

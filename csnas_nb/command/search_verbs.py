@@ -168,7 +168,7 @@ def search_verb(
     place, seconds, where = pick_device(device), seconds_in(timeout), one_place(images, data)
     if objective is None or objective in ZERO_COST: check_memory(smallest_cell(nodes), config, None, place)
     found = loaded(where, split, seed, quiet, as_json, size=size, limit=limit, root=root, skip_broken=skip_broken,
-                   no_mirror=no_mirror, **begun_split(run, where))
+                   no_mirror=no_mirror, **begun_split(run, where, storage, study or run.name))
     if objective in ZERO_COST: own = zero_cost_objective(objective, found, config.channels, config.layers, seed)
     elif objective is None: check_memory(smallest_cell(nodes), config, found.sides, place)
     usable, known = (True, "") if own else known_repeatability(config, found, run)

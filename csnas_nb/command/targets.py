@@ -21,14 +21,17 @@ from .options import check_used, load_plugin
 from ..evaluating.tracking import Tracker
 from ..images.image_set import ImageSet
 from ..images.named import DATASETS
-from ..images.sources import describe_source, load_images
+from ..images.sources import describe_source, load_images, origin_as_of_now
 from ..networks.genotype import Genotype, as_genotype, is_written, to_json, to_text
 from ..networks.network import STEMS, cell_plan, smallest_side
 from ..networks.size import network_size
+from ..runs.evaluations import is_place
 from ..runs.run import RunFolder, open_run, same_split
 from ..scoring.zero_cost import ZERO_COST
+from ..searching.joining import find_study
 from ..searching.results import SearchResult, best_cells, pick, trial_genotype
 from ..searching.run_folder import read_settings
+from ..support.storages import attributes_of, quiet_optuna
 from ..support.workers import fastest_workers
 
 # %% ../../nbs/09_command/02_targets.ipynb #35dcaa3d
@@ -78,9 +81,15 @@ def loaded(
 def begun_split(
     run:Path, # run folder, with or without a search
     data:str, # images that are asked for
-)->dict[str, Any]: # arguments of `load_images`; empty where no search in the folder looked at them
+    storage:str|None=None, # address of a shared storage
+    study:str="search", # name of the study there
+)->dict[str, Any]: # arguments of `load_images`; empty where no search in the folder, or the storage, looked at them
     "How the images of a search that goes on were split."
-    with suppress(LookupError, OSError, TypeError, ValueError): return same_split(open_run(run), data)
+    with suppress(LookupError, OSError, TypeError, ValueError):
+        if storage is None: return same_split(open_run(run), data)
+        with quiet_optuna(): joining = attributes_of(find_study(storage, study))["joining"]
+        origin = origin_as_of_now(joining["origin"])
+        if is_place(origin, data): return {name: origin[name] for name in ("splitting", "split_seed") if name in origin}
     return {}
 
 # %% ../../nbs/09_command/02_targets.ipynb #b695cf7b

@@ -80,16 +80,22 @@ def examine(
         if (answer := model.answer) is not None:
             logits, answers = gives(flat, lambda part: answer(model.network(part))), probe.answers.flatten()
             found["loss"] = F.cross_entropy(logits, answers).item() + found.get("loss", 0.0)
-            found["error"] = (logits.argmax(1) != answers).float().mean().item()
-        return Examination(effective_rank=effective_rank(gives(probe.image, model.network)).item(), **found)
+            found["error"] = _unless_nan((logits.argmax(1) != answers).float().mean().item(), logits)
+        features = gives(probe.image, model.network)
+        rank = effective_rank(features).item() if features.isfinite().all() else math.nan
+        return Examination(effective_rank=rank, **found)
 
 def _compare(model, probe, changed, gives, config):
     "Loss, retrieval error, alignment and uniformity of the two embeddings of every instance."
     first, second = pair_of(model, None if model.g is None else gives(probe.image), changed)
     others = ~torch.eye(len(first), dtype=torch.bool, device=first.device)
     return {"loss": nce_loss(first, second, first, config.temperature, others).mean().item(),
-            "error": float(retrieval_error(second, first)),
+            "error": _unless_nan(float(retrieval_error(second, first)), first, second),
             "alignment": alignment(first, second).item(), "uniformity": uniformity(first).item()}
+
+def _unless_nan(error, *tensors):
+    "An error; NaN where a network gives no numbers, which would count as some answer: its training broke down."
+    return math.nan if any(tensor.isnan().any() for tensor in tensors) else error
 
 # %% ../../nbs/03_scoring/06_responses.ipynb #523d4bd5
 RANK_WEIGHT = 0.1

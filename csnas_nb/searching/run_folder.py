@@ -28,7 +28,7 @@ from .ledger import finished_trials
 from .proposals import SamplerConfig, SearchOptions, with_start
 from .results import SearchResult, plot_front, plot_history
 from .space import SearchSpace
-from ..support.files import only_one, read_json, whole_file, write_whole
+from ..support.files import only_one, read_json, save_figure, whole_file, write_whole
 from ..support.machine import versions
 from ..support.questions import as_question, differences
 from csnas_nb.support.storages import (
@@ -240,10 +240,9 @@ def write_result(
     if shared is not None: _copy_study(result.study, folder / STUDY, f"{masked(shared.storage or '')} {shared.name}")
     if not result.complete: return
     write_whole(folder / "genotype.json", to_json(result.genotype).encode())
-    pictures = {"cells.png": draw_genotype(result.genotype), "history.png": plot_history(result)}
-    if result.front: pictures["front.png"] = plot_front(result)
-    for name, figure in pictures.items():
-        with whole_file(folder / name) as part: figure.savefig(part, format="png", dpi=150)
+    save_figure(lambda: draw_genotype(result.genotype), folder / "cells.png")
+    save_figure(lambda: plot_history(result), folder / "history.png")
+    if result.front: save_figure(lambda: plot_front(result), folder / "front.png")
 
 def _copy_study(study, path, what):
     "The trials of a shared study as a file of their own."

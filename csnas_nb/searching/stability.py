@@ -24,7 +24,7 @@ from ..scoring.config import ScoreConfig
 from ..scoring.scorer import label_free_score
 from .results import SearchResult, trial_genotype
 from .run_folder import as_of_now
-from ..support.files import write_whole
+from ..support.files import from_plain, read_regular, refusing, write_whole
 from ..support.questions import as_question, differences
 
 # %% ../../nbs/04_searching/09_stability.ipynb #46b6258d
@@ -94,9 +94,18 @@ def _question(config, images, device):
     where = {"device": str(device), "threads": torch.get_num_threads(), "torch": str(torch.__version__)}
     return as_question(config=config, fingerprint=images.fingerprint, **where)
 
+def _read_answers(path):
+    "What `keep` wrote; ValueError that names the file where it holds something else."
+    with refusing(f"{path} holds no new scores"):
+        answers = from_plain(tuple[dict, ...], json.loads(read_regular(path).decode("utf-8")))
+        for answer in answers:
+            from_plain(dict, answer["question"], "question")
+            for name, value in from_plain(dict, answer["scores"], "scores").items(): from_plain(float, value, name)
+    return list(answers)
+
 def _answers(path, question):
     "Scores of earlier calls with the same settings, images and machine, and a function that writes them."
-    answers = json.loads(path.read_text(encoding="utf-8")) if path and path.is_file() else []
+    answers = _read_answers(path) if path and path.is_file() else []
     same = [answer for answer in answers if not differences(answer["question"], question)]
     known, others = (same[0]["scores"] if same else {}), [answer for answer in answers if answer not in same]
     def keep():
