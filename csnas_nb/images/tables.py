@@ -33,11 +33,13 @@ _log = logging.getLogger(__name__)
 # %% ../../nbs/01_images/04_tables.ipynb #e4e4cc99
 def read_table(
     path:Path, # CSV with a line of names
+    separator:str=",", # between fields
 )->pd.DataFrame: # all text; ValueError that names the file where it is no table
     "A table as it is written."
     content = read_regular(path)
     def rows(**how):
-        return pd.read_csv(io.BytesIO(content), dtype=str, keep_default_na=False, encoding="utf-8-sig", **how)
+        return pd.read_csv(io.BytesIO(content), dtype=str, keep_default_na=False, encoding="utf-8-sig",
+                           sep=separator, **how)
     with refusing(f"{path} is not a table of labels"): names, table = rows(header=None, nrows=1).iloc[0], rows()
     twice = names[names.duplicated()]
     if len(twice): raise ValueError(f"{path}: the column {twice.iloc[0]!r} stands twice")
@@ -176,7 +178,7 @@ LOOKED_THROUGH = 200_000
 Contents = dict[str, Any]
 "Arguments of a `Catalogue`."
 
-def _parted(splits: dict[str, Tensor]) -> Contents:
+def parted(splits: dict[str, Tensor]) -> Contents:
     "Splits that the folder brings."
     valid = splits.get("valid")
     held = valid if valid is not None and len(valid) else None
@@ -192,7 +194,7 @@ def _from_layout(listing: Listing, labelled: bool, seed: int) -> Contents:
     many = layout.splits and len(files) > LOOKED_THROUGH
     copies = torch.arange(len(files)) if many else exact_copies(files)
     groups = together(copies, *table_groups(folder, files))
-    if layout.splits: parts = _parted(layout.splits)
+    if layout.splits: parts = parted(layout.splits)
     else:
         kinds = torch.from_numpy(np.unique(class_names(layout, folder), return_inverse=True)[1]).long()
         train, test = cut_by_class(kinds, groups, TEST_SHARE, seed)
@@ -210,7 +212,7 @@ def _from_tables(listing: Listing, tables: dict[str, Path], labelled: bool, seed
     groups = together(copies, *table_groups(folder, files))
     place = {f: n for n, f in enumerate(files)}
     at = torch.tensor([place[f] for f in kept], dtype=torch.int64)
-    if "test" in splits: parts = _parted(splits)
+    if "test" in splits: parts = parted(splits)
     else:
         train, test = cut_by_class(labels, groups[at], TEST_SHARE, seed)
         parts = {"train": train, "test": test, "own_test": False}
@@ -247,7 +249,7 @@ def _by_number(folder: Path, labelled: bool) -> Contents:
     layout = Layout(files, (1 if splits else 0,) * len(files), parts)
     labels, classes = class_folders(layout, listing) if labelled else (None, ())
     train, test = seeded_test_split(len(files))
-    cut = _parted(parts) if parts else {"train": train, "test": test, "own_test": False}
+    cut = parted(parts) if parts else {"train": train, "test": test, "own_test": False}
     return {"files": files, "labels": labels, "classes": classes, "others": listing.others} | cut
 
 # %% ../../nbs/01_images/04_tables.ipynb #f8bf1b9b
@@ -285,7 +287,7 @@ def folder_catalogue(
     def read(positions: Tensor, size: int | None) -> tuple[Tensor, Tensor, tuple[str, ...]]:
         return decode_images([found["files"][i] for i in positions.tolist()], size or 32, on_error, progress, on_disk)
     entries = Catalogue(folder.resolve().name, read=read, **found)
-    _say_shared(entries)
+    say_shared(entries)
     return entries
 
 # %% ../../nbs/01_images/04_tables.ipynb #11f7bdf4
@@ -295,7 +297,7 @@ def _none_found(listing):
     looked = f"looked for {' '.join(readable_endings())} at any depth"
     return f"no images in {listing.folder} ({looked}" + (f"; there are {others})" if others else ")")
 
-def _say_shared(entries):
+def say_shared(entries):
     "A warning where test images are in one group with training images."
     if entries.groups is None or not entries.own_test: return
     others = torch.cat([part for split, part in parts_of(entries).items() if split != "test"])
