@@ -27,7 +27,7 @@ from ..support.checks import bare_type, in_words, is_allowed, setting_comments, 
 IMAGES, SCORE, PROPOSALS = "Images", "How a cell is scored", "How cells are proposed"
 RULES, OWN, TRAINING, OUTPUT = "Giving up, limits, two goals", "Your own code", "Training", "Running and output"
 SHARING = "Many workers"
-DATA = "digits, fashion_mnist, cifar10, cifar100, or a folder of images at any depth."
+DATA = "digits, fashion_mnist, cifar10, cifar100, a folder of images at any depth, a zip or tar of one, Parquet files, or a csv of paths."
 
 def whole(least: int, most: int) -> Any:
     "What a whole number may be."
