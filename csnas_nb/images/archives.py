@@ -65,7 +65,7 @@ class Room:
     source: Path  # for the words of errors
     most_bytes: int
     members: int = 0
-    bytes: int = 0
+    written: int = 0  # bytes
     passed: Counter[str] = field(default_factory=Counter)  # by why
 
     def place(self, name: str) -> Path:
@@ -83,8 +83,8 @@ class Room:
         target.parent.mkdir(parents=True, exist_ok=True)
         with open(target, "wb") as file:
             while block := stream.read(2**20):
-                self.bytes += len(block)
-                if self.bytes > self.most_bytes:
+                self.written += len(block)
+                if self.written > self.most_bytes:
                     raise ValueError(f"it unpacks to more than {self.most_bytes:,} bytes, which is allowed here")
                 file.write(block)
 

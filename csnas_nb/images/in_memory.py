@@ -77,6 +77,7 @@ class _Pool:
     broken: int = 0
 
 def _key(pixels: Tensor) -> bytes:
+    "Equal for the same picture."
     return hashlib.sha256(str(tuple(pixels.shape)).encode() + pixels.numpy().tobytes()).digest()
 
 def _label(value: Any) -> int | str | None:
@@ -119,17 +120,13 @@ def _class_names(source: Any) -> tuple[str, ...]:
     if names is None and hasattr(source, "dataset"): return _class_names(source.dataset)
     return tuple(str(n[0] if isinstance(n, tuple) else n) for n in names) if isinstance(names, (list, tuple)) else ()
 
-def _items(source: Any) -> Iterator[Any]:
-    "One after the other; by number where there is a length."
-    if not (hasattr(source, "__len__") and hasattr(source, "__getitem__")): yield from source; return
-    for n in range(len(source)): yield source[n]
-
 def _walked(source: Any, size: int | None, on_error: str) -> _Pool:
     "A list, a data set or a stream, picture by picture; 32 pixels a side where sizes differ and none was asked for."
     kept, labels, keys, broken, number = [], [], [], 0, -1
-    for number, item in enumerate(_items(source)):
+    numbered = hasattr(source, "__len__") and hasattr(source, "__getitem__")
+    for number, item in enumerate(range(len(source)) if numbered else source):
         try:
-            image, label = _parts(item)
+            image, label = _parts(source[item] if numbered else item)
             pixels = _picture(image)
         except OSError as error:                                             # of Pillow: the file is damaged
             if on_error == "skip": broken += 1; continue
@@ -152,6 +149,7 @@ def _batches(loader: Iterable[Any]) -> Iterator[tuple[Tensor, Any]]:
 
 # %% ../../nbs/01_images/07_in_memory.ipynb #2f77a78a
 def _is_list(value: Any) -> bool:
+    "Could these be all pictures of a pair?"
     return isinstance(value, (np.ndarray, Tensor, list))
 
 def _pool(source: Any, size: int | None, on_error: str) -> _Pool:
@@ -184,7 +182,7 @@ def _numbered(labels: Sequence[int | str | None], classes: tuple[str, ...]) -> t
     elif not classes: order = sorted({*known}, key=int)
     else: order = range(len(classes))
     if classes and all(name in classes for name in map(str, order)): order = classes
-    place = {label: n for n, label in enumerate(order)}
+    place: dict[int | str, int] = {label: n for n, label in enumerate(order)}
     if classes and not any(isinstance(label, str) for label in known): place = {n: n for n in range(len(classes))}
     wrong = next((label for label in known if label not in place), None)
     if wrong is not None: raise ValueError(f"label {wrong!r} has no name among {len(classes)} classes")

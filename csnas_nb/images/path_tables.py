@@ -40,8 +40,8 @@ def _listed(table: Path) -> tuple[pd.DataFrame, list[Path]]:
         if not name.strip() or "\0" in name or not path.is_relative_to(above):
             raise ValueError(f"{table}: {name[:200]!r} leads out of the table's folder; put the table above its images")
         files.append(path)
-    twice = pd.Series(files).duplicated()
-    if twice.any(): raise ValueError(f"{table}: {rows[column][twice].iloc[0]} is listed twice")
+    twice = next((path for path, count in Counter(files).items() if count > 1), None)
+    if twice is not None: raise ValueError(f"{table}: {twice.relative_to(above)} is listed twice")
     readable = [path.suffix.lower() in readable_endings() for path in files]
     missing = [path for path, able in zip(files, readable) if able and not path.is_file()]
     if missing: raise FileNotFoundError(f"{table}: {len(missing)} of its images have no file, the first is {missing[0]}")
@@ -81,13 +81,13 @@ def listed_catalogue(
     if labelled and column is None: raise ValueError(f"{table}: labels need a column label or class, got {', '.join(rows)}")
     able = np.array([path.suffix.lower() in readable_endings() for path in files])
     others = Counter(path.suffix.lower() or "without an ending" for path, a in zip(files, able) if not a)
-    rows, files = rows[able].reset_index(drop=True), [path for path, a in zip(files, able) if a]
+    rows, files = rows.loc[np.flatnonzero(able)].reset_index(drop=True), [path for path, a in zip(files, able) if a]
     if not files: raise FileNotFoundError(f"{table} names no images")
-    names = rows[column].str.strip() if column else pd.Series([""] * len(files))
+    names = [name.strip() for name in rows[column]] if column else [""] * len(files)
     classes = classes or tuple(sorted({*names} - {""}))
     kinds = torch.tensor([classes.index(name) if name else len(classes) for name in names])
     copies = exact_copies(files)
-    extra = [torch.from_numpy(pd.factorize(rows[c].where(rows[c] != "", rows.index.astype(str) + "\0"))[0]).long()
+    extra = [torch.from_numpy(pd.factorize(np.array([v or f"\0{n}" for n, v in enumerate(rows[c])], object))[0]).long()
              for c in rows if c.strip().lower() in GROUP_COLUMNS]
     groups, splits = together(copies, *extra), _row_splits(table, rows)
     if splits and split_seed: raise ValueError(f"{table} names its test images: split_seed {split_seed} chooses nothing")

@@ -178,7 +178,9 @@ LOOKED_THROUGH = 200_000
 Contents = dict[str, Any]
 "Arguments of a `Catalogue`."
 
-def parted(splits: dict[str, Tensor]) -> Contents:
+def parted(
+    splits:dict[str, Tensor], # positions by split: train, test, and valid where there is one
+)->Contents: # train, valid, test, own_test
     "Splits that the folder brings."
     valid = splits.get("valid")
     held = valid if valid is not None and len(valid) else None
@@ -297,7 +299,9 @@ def _none_found(listing):
     looked = f"looked for {' '.join(readable_endings())} at any depth"
     return f"no images in {listing.folder} ({looked}" + (f"; there are {others})" if others else ")")
 
-def say_shared(entries):
+def say_shared(
+    entries:Catalogue, # of any source
+)->None: # in the log
     "A warning where test images are in one group with training images."
     if entries.groups is None or not entries.own_test: return
     others = torch.cat([part for split, part in parts_of(entries).items() if split != "test"])
