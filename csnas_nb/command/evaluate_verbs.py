@@ -41,7 +41,8 @@ from ..searching.results import trial_table
 from ..support.devices import is_launched, is_main_process
 from ..support.files import refusing, save_figure, whole_file
 from ..support.workers import fastest_workers
-from ..using.exports import export_onnx, export_program
+from ..using.exports import export_onnx, export_program, onnx_example
+from ..using.models import export_hub
 _log = logging.getLogger(__name__)
 
 # %% ../../nbs/09_command/04_evaluate_verbs.ipynb #c8281cf0
@@ -279,17 +280,18 @@ def export_verb(
     plugin: Plugin = None, as_json: Json = False,
 ) -> None:
     "Write a trained network into a file for other programs."
-    writers = {".onnx": export_onnx, ".pt2": export_program}
-    if file.suffix not in writers:
-        raise ValueError(f"the file to write ends in {' or '.join(writers)}, got {file.name}")
+    writers = {".onnx": export_onnx, ".pt2": export_program, "": lambda _, folder: export_hub(target, folder)}
+    if file.suffix not in writers: raise ValueError(f"the file ends in .onnx or .pt2, or is a folder, got {file.name}")
     load_plugin(plugin)
     classifier = load_classifier(target)
     difference = writers[file.suffix](classifier, file)
     name, (height, width) = classifier.network.genotype.name, classifier.sides
+    takes = "as floats 0 to 1, probabilities" if file.suffix else "normalised, logits"
+    more = f"\n\n{onnx_example(file)}".rstrip() if file.suffix == ".onnx" else ""
     emit(f"{name}, trained for {classifier.recipe.epochs} epochs: {len(classifier.classes)} classes, images of "
-         f"{height}x{width} as floats 0 to 1, probabilities\nthe file's answers differ by at most {difference:.1e}\n"
-         f"written to {file}", {"cell": name, "classes": classifier.classes, "sides": classifier.sides,
-                               "difference": difference, "file": str(file)}, as_json)
+         f"{height}x{width} {takes}\nthe file's answers differ by at most {difference:.1e}\nwritten to {file}{more}",
+         {"cell": name, "classes": classifier.classes, "sides": classifier.sides, "difference": difference,
+          "file": str(file)}, as_json)
 
 # %% ../../nbs/09_command/04_evaluate_verbs.ipynb #19835408
 def report_verb(
