@@ -53,7 +53,7 @@ def follow_logs(
                 epochs = epochs_in(path)
                 for number in range(told[run], len(epochs)):
                     told[run] = number + 1
-                    on_epoch(run, number, epochs[number])
+                    if on_epoch: on_epoch(run, number, epochs[number])
     return tell
 
 # %% ../../nbs/05_evaluating/08_tracking.ipynb #5c4c617e

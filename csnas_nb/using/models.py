@@ -14,7 +14,7 @@ import sys
 import types
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from huggingface_hub import ModelCard, ModelCardData, PyTorchModelHubMixin, hf_hub_download
@@ -41,11 +41,10 @@ def _body(genotype, channels, layers, stem, num_classes, in_chans, seed):
     "A network whose first convolution reads as many channels as images have."
     network = Network(genotype, channels, layers, num_classes or None, seed=seed, stem=stem)
     if in_chans == 3: return network
-    first = network.stem[0] if stem == "cifar" else network.stem[0][0]
+    holder = cast(nn.Sequential, network.stem if stem == "cifar" else network.stem[0])
+    first: Any = holder[0]
     with seeded(derived_seed(seed, in_chans, bits=63)):
-        own = nn.Conv2d(in_chans, first.out_channels, first.kernel_size, first.stride, first.padding, bias=False)
-    if stem == "cifar": network.stem[0] = own
-    else: network.stem[0][0] = own
+        holder[0] = nn.Conv2d(in_chans, first.out_channels, first.kernel_size, first.stride, first.padding, bias=False)
     return network
 
 # %% ../../nbs/06_using/06_models.ipynb #a775bb9c
