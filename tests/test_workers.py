@@ -37,6 +37,13 @@ def number_of(genotype: Genotype, report: object = None) -> float:
     return int(genotype.digest[:6], 16) / 16**6
 
 
+def claimed(ledger: Ledger, cell: Genotype, known: dict) -> optuna.trial.FrozenTrial:
+    "A trial of a cell that a worker has just begun."
+    params = encode_genotype(SPACE, cell)
+    distributions = {name: kind for name, kind in SPACE.distributions.items() if name in params}
+    return ledger.claim(None, params, distributions, known, {})[1]
+
+
 class Quiet(unittest.TestCase):
     def setUp(self):
         stack = contextlib.ExitStack()
@@ -124,9 +131,7 @@ class TestTrials(Quiet):
     def given_to_a_dead_worker(self, study, cell):
         known = {"digest": cell.canonical.digest, "genotype": to_json(cell.canonical), "proposed_by": "given",
                  "size": {}, "excess": {}}
-        params = encode_genotype(SPACE, cell)
-        distributions = {name: kind for name, kind in SPACE.distributions.items() if name in params}
-        return Ledger(study, alone=False).claim(None, params, distributions, known, {})[1].number
+        return claimed(Ledger(study, alone=False), cell, known).number
 
     def test_pruned_and_killed(self):
         "With a pruner and a delay, a search that is interrupted at each fifth call is the unbroken one, report by report."
@@ -178,10 +183,7 @@ class TestTrials(Quiet):
 
     def busy(self, ledger):
         cell = KNOWN_CELLS["DARTS_V1"]
-        params = encode_genotype(SPACE, cell)
-        distributions = {name: kind for name, kind in SPACE.distributions.items() if name in params}
-        return ledger.claim(None, params, distributions, {"digest": cell.canonical.digest}, {})[1]._trial_id
-
+        return claimed(ledger, cell, {"digest": cell.canonical.digest})._trial_id
 
     def test_interrupted_claim(self):
         "Workers that are stopped between making a trial and noting it leave nothing running."
