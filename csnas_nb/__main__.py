@@ -77,7 +77,7 @@ def verb_table() -> dict[str, Any]:
     genotype, named = import_module("csnas_nb.networks.genotype"), import_module("csnas_nb.images.named")
     options = {verb: [_written(parameter) for parameter in
                       inspect.signature(function_of(verb), eval_str=True).parameters.values()] for verb in VERBS}
-    text = json.dumps({"cells": list(genotype.KNOWN_CELLS), "data": list(named.DATASETS), "verbs": options}, default=str)
+    text = json.dumps({"cells": [*genotype.KNOWN_CELLS], "data": [*named.DATASETS], "verbs": options}, default=str)
     return json.loads(text)
 
 # %% ../nbs/09_command/07_command.ipynb #37c26981
