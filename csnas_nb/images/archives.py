@@ -24,11 +24,10 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
-from platformdirs import user_cache_dir
-
 from .folders import role_of
 from .named import DATASETS
 from ..support.files import check_regular, file_lock, read_json, refusing, write_whole
+from ..support.mapped import cache_folder
 
 # %% ../../nbs/01_images/06_archives.ipynb #c3a5d9a7
 TABLE_ENDINGS = (".csv", ".tsv")
@@ -255,7 +254,7 @@ def unpacked(
     kind = "parquet" if place.is_dir() else packing(place)
     shards = parquet_shards(place) if kind == "parquet" else {"": [place]}
     files = [path for those in shards.values() for path in those]
-    above = Path(root or user_cache_dir("csnas_nb")) / "unpacked"
+    above = (Path(root) if root else cache_folder()) / "unpacked"
     above.mkdir(parents=True, exist_ok=True)
     home = above / _content_key(files)
     with file_lock(home.with_suffix(".lock")):
