@@ -154,7 +154,7 @@ def open_splits(
     "Image files with labels, as training takes them: train, valid, test."
     check_share(valid)
     entries = mirrored(catalogue(source, labelled=True, split_seed=split_seed, splitting=splitting), mirror)
-    if not entries.files: raise ValueError(f"{source} is held in memory and has no files: use load_splits")
+    if not entries.files: raise ValueError(f"{entries.name} is held in memory and has no files: use load_splits")
     assert entries.labels is not None                                  # they were asked for
     images = DiskImages(entries.files, entries.labels, entries.classes, side, name=entries.name, mirror=entries.mirror)
     train, held = entries.train, entries.valid

@@ -17,6 +17,7 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from ..support.files import figure_text
 from ..support.mapped import map_pixels, mapped_file, take_rows
 
 # %% ../../nbs/01_images/01_image_set.ipynb #2c289c1d
@@ -220,7 +221,7 @@ def show_images(
     for axis in axes.flat: axis.axis("off")
     for i, (axis, image) in enumerate(zip(axes.flat, pixels)):
         axis.imshow(image.permute(1, 2, 0))
-        if i < len(titles): axis.set_title(titles[i], fontsize=8)
+        if i < len(titles): axis.set_title(figure_text(titles[i]), fontsize=8)
     plt.close(figure)
     return figure
 

@@ -129,8 +129,9 @@ def place_catalogue(
             if not parquet_shards(place): raise
     elif packing(place) == "table":
         return listed_catalogue(place, labelled, on_error, progress, split_seed, on_disk=on_disk)
-    made, how = unpacked(place, root), (labelled, on_error, progress, split_seed)
-    if made.table: entries = listed_catalogue(made.table, *how, made.classes, on_disk)
-    else: entries = place_catalogue(made.folder, *how, splitting, root, on_disk)
+    made = unpacked(place, root)
+    if made.table:
+        entries = listed_catalogue(made.table, labelled, on_error, progress, split_seed, made.classes, on_disk)
+    else: entries = place_catalogue(made.folder, labelled, on_error, progress, split_seed, splitting, root, on_disk)
     name = place.name if place.is_dir() else place.name.split(".")[0]
     return replace(entries, name=name or entries.name, others=Counter(entries.others) + Counter(made.passed))
