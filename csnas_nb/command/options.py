@@ -92,6 +92,7 @@ Root = Annotated[Optional[Path], option("Folder to look in first for a data set 
 NoMirror = Annotated[bool, option(
     "Never show mirror images: for letters, signs, whatever has a left and a right.", IMAGES, "--no-mirror")]
 Skip = Annotated[bool, option("Leave out files that do not decode, and count them.", IMAGES, "--skip-broken")]
+OnDisk = Annotated[bool, option("Keep the images of a folder in a file, for more than fits into memory.", IMAGES, "--on-disk")]
 Device = Annotated[str, option("cpu, cuda, cuda:1, mps, or auto: a GPU if there is one.", OUTPUT)]
 Json = Annotated[bool, option("Print one JSON object instead of text.", OUTPUT, "--json")]
 Plugin = Annotated[Optional[Path], option("Python file to run first, with operations or an objective; trusted.", OWN,

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Annotated, Any, Optional, cast
 
 from csnas_nb.command.options import (
-    IMAGES, OUTPUT, OWN, PROPOSALS, RULES, SCORE, SEED, SHARING, Data, Device, Images, Json, Limit, Log,
-    NoMirror, OptionGroup, Pick, Plugin, Quiet, Root, Side, Skip, Storage, Study, Target, Timeout, Workers, argument,
+    IMAGES, OUTPUT, OWN, PROPOSALS, RULES, SCORE, SEED, SHARING, Data, Device, Images, Json, Limit, Log, NoMirror,
+    OnDisk, OptionGroup, Pick, Plugin, Quiet, Root, Side, Skip, Storage, Study, Target, Timeout, Workers, argument,
     check_used, emit, load_plugin, one_of, option, pick_device, seconds_in, takes, whole, with_settings,
 )
 from csnas_nb.command.targets import (
@@ -154,7 +154,8 @@ def search_verb(
     objective: Annotated[Optional[str], option(
         "To minimise in place of the score: a function of the plugin, which takes a genotype and report(epoch, "
         "value); or minus a zero-cost number: parameters, multiply_adds, synflow or naswot.", OWN)] = None,
-    workers: Workers = None, storage: Storage = None, study: Study = None, timeout: Timeout = None,
+    on_disk: OnDisk = False, workers: Workers = None, storage: Storage = None, study: Study = None,
+    timeout: Timeout = None,
     seed: Annotated[int, option("Same seed, same machine: same cell.", OUTPUT, allowed=SEED)] = 0,
     log: Log = None, device: Device = "auto", quiet: Quiet = False, as_json: Json = False,
     *, score: dict, proposing: dict, pruning: dict, limits: dict, ordering: dict,
@@ -168,7 +169,7 @@ def search_verb(
     place, seconds, where = pick_device(device), seconds_in(timeout), one_place(images, data)
     if objective is None or objective in ZERO_COST: check_memory(smallest_cell(nodes), config, None, place)
     found = loaded(where, split, seed, quiet, as_json, size=size, limit=limit, root=root, skip_broken=skip_broken,
-                   no_mirror=no_mirror, **begun_split(run, where, storage, study or run.name))
+                   no_mirror=no_mirror, on_disk=on_disk, **begun_split(run, where, storage, study or run.name))
     if objective in ZERO_COST: own = zero_cost_objective(objective, found, config.channels, config.layers, seed)
     elif objective is None: check_memory(smallest_cell(nodes), config, found.sides, place)
     usable, known = (True, "") if own else known_repeatability(config, found, run)
