@@ -23,6 +23,7 @@ from csnas_nb.command.options import (
 )
 from .targets import check_memory, run_at, said_source, search_summary, target_cell
 from ..evaluating.checkpoints import LOG, plot_log, read_log
+from ..evaluating.measures import any_names
 from ..evaluating.recipes import RECIPES, Recipe
 from csnas_nb.evaluating.reports import (
     Compared, comparison_table, difference_table, few_steps, load_classifier, plot_comparison, report_from_dict,
@@ -185,8 +186,8 @@ def log_verb(
     "Show how training goes: the last epoch of every run below a folder."
     paths = sorted(folder.rglob(LOG))
     if not paths: raise FileNotFoundError(f"no log of a training run in {folder}")
-    rows = [{"run": str(path.parent.relative_to(folder)), **read_log(path).iloc[-1].to_dict()} for path in paths]
-    last = pd.DataFrame(rows).astype({"epoch": int})
+    last = pd.DataFrame([read_log(path).iloc[-1].to_dict() for path in paths]).astype({"epoch": int})
+    last.insert(0, "run", any_names([str(path.parent.relative_to(folder)) for path in paths]))
     if picture: _draw_into(picture, plot_log(*paths))
     emit(last.to_string(index=False, float_format="%.4g"), json.loads(last.to_json(orient="records")), as_json)
 

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['TEMPERATURES', 'error_rate', 'confusion_matrix', 'balanced_error', 'mean_interval', 'difference_interval',
-           'Calibration', 'fit_temperature', 'Measures', 'measure', 'class_table', 'plot_calibration', 'Latency',
-           'latency']
+           'Calibration', 'fit_temperature', 'Measures', 'measure', 'any_names', 'class_table', 'plot_calibration',
+           'Latency', 'latency']
 
 # %% ../../nbs/05_evaluating/02_measures.ipynb #01dafcf5
 import math
@@ -199,6 +199,12 @@ def measure(
                     tuple(map(tuple, confusion.tolist())))
 
 # %% ../../nbs/05_evaluating/02_measures.ipynb #6d6a9545
+def any_names(
+    values:Sequence[str|None], # of files or classes
+)->pd.Index: # of objects: a column of a table, or its index
+    "Texts as they are: where pyarrow is there, pandas would keep them as UTF-8, which names of files need not be."
+    return pd.Index(list(values), dtype=object)
+
 def class_table(
     confusion:np.ndarray|Sequence[Sequence[int]], # (classes, classes): [true][predicted], counts
     classes:Sequence[str], # names, in label order
@@ -211,7 +217,8 @@ def class_table(
         true, answer, sample_weight=counts.ravel(),
         zero_division=np.nan)  # pyright: ignore[reportArgumentType]  # a number is allowed, the stub knows texts only
     return pd.DataFrame({"images": counts.sum(1), "recall": recall, "precision": precision,
-                         "f1": np.where(counts.diagonal() > 0, f1, np.nan)}, index=pd.Index(classes, name="class"))
+                         "f1": np.where(counts.diagonal() > 0, f1, np.nan)},
+                        index=any_names(classes).rename("class"))
 
 # %% ../../nbs/05_evaluating/02_measures.ipynb #6978d6d5
 def as_table(

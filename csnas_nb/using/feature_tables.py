@@ -21,7 +21,7 @@ from tqdm.auto import tqdm
 
 from ..evaluating.batches import prepared
 from ..evaluating.checkpoints import PREPARATION
-from ..evaluating.measures import share_interval
+from ..evaluating.measures import any_names, share_interval
 from ..evaluating.reports import load_classifier
 from ..images.folders import Catalogue
 from ..images.image_set import ImageSet, Splits, channel_statistics
@@ -81,7 +81,8 @@ class PictureFeatures:
     @property
     def table(self) -> pd.DataFrame:
         "A row a picture: picture, label where there are labels, f0, f1, …"
-        known = {"picture": self.pictures} | ({} if self.labels is None else {"label": self.labels})
+        known = {"picture": any_names(self.pictures)}
+        if self.labels is not None: known["label"] = any_names(self.labels)
         numbers = pd.DataFrame(self.values.numpy(), columns=[f"f{k}" for k in range(self.values.shape[1])])
         return pd.concat([pd.DataFrame(known), numbers], axis=1)
 

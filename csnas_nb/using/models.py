@@ -139,6 +139,7 @@ class CellModel(_Timm, PyTorchModelHubMixin, library_name="csnas_nb", pipeline_t
         std:Sequence[float]=STD, # of the images, same scale
         sides:Sequence[int]=(32, 32), # height and width of the images
         preparation:str=PREPARATION, # how pictures become such images
+        temperature:float|None=None, # what logits are divided by for a calibrated confidence; None: not fitted
         seed:int=0, # of the weights
         about:dict[str, Any]|None=None, # for the model card: data, errors, licence
     ):
@@ -149,6 +150,7 @@ class CellModel(_Timm, PyTorchModelHubMixin, library_name="csnas_nb", pipeline_t
         self.network = _body(cell, channels, layers, stem, num_classes, in_chans, seed)
         self.network.drop_path, self.head_drop = drop_path_rate, nn.Dropout(drop_rate)
         self.num_features, self.num_classes, self.classes = self.network.features_width, num_classes, tuple(classes)
+        self.temperature = temperature
         self.feature_info = _feature_info(self.network)
         self.pretrained_cfg = self.default_cfg = data_config(num_classes, in_chans, sides, mean, std, stem)
 
@@ -229,7 +231,8 @@ def model_card(
             f"images of {height}x{width} and returns logits of {model.num_classes} classes.\n\n- Data: "
             f"{about.get('data', 'not said')}\n- Test error: {errors}\n- Classes: {named}\n- Images: "
             f"{config.get('preparation', PREPARATION)}; mean {list(model.pretrained_cfg['mean'])}, deviation "
-            f"{list(model.pretrained_cfg['std'])}\n\n## Limits\n\nThe error holds for images like the test images. "
+            f"{list(model.pretrained_cfg['std'])}\n- Temperature: {model.temperature or 'not fitted'} (divide logits by it for "
+            f"a calibrated confidence)\n\n## Limits\n\nThe error holds for images like the test images. "
             "An image of none of the classes is put into one of them all the same, and a high probability does not show "
             "that the answer is right.\n\n## Use\n\n```python\nfrom csnas_nb.using.models import CellModel\n"
             "model = CellModel.from_pretrained(\"this folder, or the name of the repository\")\n```\n")
@@ -244,7 +247,7 @@ def as_module(
     network = found.network
     model = CellModel(cell_config(network.genotype), network.channels, network.layers, network.stem_kind,
                       len(found.classes), classes=list(found.classes), mean=list(found.mean), std=list(found.std),
-                      sides=list(found.sides), preparation=found.preparation,
+                      sides=list(found.sides), preparation=found.preparation, temperature=found.temperature,
                       about=None if isinstance(place, Classifier) else _about(Path(place)))
     body = {name: value.cpu() for name, value in network.state_dict().items() if not name.startswith("auxiliary.")}
     model.network.load_state_dict(body)

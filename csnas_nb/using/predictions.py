@@ -24,7 +24,7 @@ from tqdm.auto import tqdm
 
 from ..evaluating.batches import MIDDLE_OF_FILES
 from ..evaluating.checkpoints import Classifier
-from ..evaluating.measures import Calibration, answers_of, calibration, error_rate, fit_temperature
+from ..evaluating.measures import Calibration, answers_of, any_names, calibration, error_rate, fit_temperature
 from ..evaluating.recipes import LabelledImages
 from ..evaluating.reports import load_classifier
 from ..images.decoding import decode_image, decode_images, opened, quietly, readable_endings, to_rgb
@@ -166,7 +166,8 @@ def predictions_table(
             row |= {f"class{more}": one.classes[k] if there else None,
                     f"confidence{more}": one.confidences[k] if there else None}
         rows.append(row)
-    return pd.DataFrame(rows)
+    return pd.DataFrame({name: any_names([row[name] for row in rows]) if name.startswith(("picture", "class"))
+                         else [row[name] for row in rows] for name in rows[0]} if rows else {})
 
 def about_confidence(
     temperature:float|None, # of a network
@@ -261,8 +262,8 @@ def losses_table(
     names = [str(images.files[k] if isinstance(images, DiskImages) else k) for k in positions]
     sure, answers = found.logits.softmax(1).max(1).values.tolist(), answers_of(found.logits)[:, 0].tolist()
     losses = F.cross_entropy(found.logits.double(), found.labels, reduction="none").tolist()
-    rows = {"picture": names, "true": [classes[k] for k in found.labels.tolist()],
-            "predicted": [classes[k] if k >= 0 else None for k in answers], "confidence": sure, "loss": losses}
+    rows = {"picture": any_names(names), "true": any_names([classes[k] for k in found.labels.tolist()]),
+            "predicted": any_names([classes[k] if k >= 0 else None for k in answers]), "confidence": sure, "loss": losses}
     table = pd.DataFrame(rows, index=pd.Index(positions, name="position"))
     return table.sort_values("loss", ascending=False, kind="stable")
 
