@@ -46,9 +46,14 @@ def said_source(
     warned = logging.getLogger("csnas_nb.images.tables")
     warned.disabled = True                                               # what it warns of is said when it is loaded
     try:
-        print(f"{data}: {describe_source(data, labelled, **given)}")
+        print(f"{_from_here(data)}: {describe_source(data, labelled, **given)}")
         if not labelled: _say_refusal(data, given)
     finally: warned.disabled = False
+
+def _from_here(place):
+    "A path as short as it can be said in the working directory."
+    near = Path(place).is_absolute() and Path(place).is_relative_to(Path.cwd())
+    return os.path.relpath(place) if near else place
 
 def _say_refusal(data, given):
     "Say where a folder could not be evaluated on."
