@@ -130,7 +130,8 @@ def export() -> None:
     for module in package.rglob("*.py"):
         if module.relative_to(ROOT) not in written:
             module.unlink()
-    write_table(package)
+    if (package / "command").is_dir():
+        write_table(package)
 
 
 def write_table(package: Path) -> None:
