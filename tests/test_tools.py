@@ -319,7 +319,7 @@ class TestStreet(unittest.TestCase):
         self.assertEqual(street.missing(), [])
         self.assertEqual(street.address(street.FRONT), ("", 0))
         self.assertEqual(street.page_name("03_scoring/02_losses.ipynb"), "03_scoring/losses.ipynb")
-        self.assertIn("[**Images, 1 of ", street.line(NAME))
+        self.assertIn("[**Start, 1 of ", street.line(NAME))
         self.assertIn("[Networks](../02_networks/01_operations.ipynb)", street.line(NAME))
         self.assertNotIn("**", street.line(street.FRONT))
 

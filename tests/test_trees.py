@@ -20,7 +20,7 @@ HARMLESS = ("importlib.metadata.", "importlib.resources.")  # ask for a package'
 
 EXCEPTIONS = {  # module, function, thing: the reason
     ("__init__", "__getattr__", IMPORTING): "opens a room of the front door; the names come from a table beside it",
-    ("__main__", "make_app", IMPORTING): "opens the verb that is called; the names come from a table beside it",
+    ("__main__", "function_of", IMPORTING): "opens the verb that is called; the names come from a table beside it",
     ("command.options", "load_plugin", IMPORTING): "the user's own file, named with --plugin and said to be trusted",
     ("command.options", "load_plugin", "exec_module"): "the same file: operations or an objective, in Python",
     ("support.workers", "_sent", "cloudpickle"): "packs an objective for a process that this one starts",
