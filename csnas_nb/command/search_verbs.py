@@ -162,7 +162,8 @@ def search_verb(
 ) -> None:
     "Find a cell for images without reading a label."
     own = own_objective(objective, plugin)                               # first: it may register operations
-    config, proposals = chosen_score(preset, score), chosen_proposals(sampler, proposing, trials, begun_with(run))
+    config, proposals = chosen_score(preset, score), chosen_proposals(
+        sampler, proposing, trials, begun_with(run, storage, study or run.name))
     rules = replace(chosen_rules(pruner, pruning, limits, pareto, given_cells(warm_start or [], warm_top)), **ordering)
     check_used({"study": study}, {"study": (bool(storage), "a --storage")})
     space = chosen_space(nodes, primitives, encoding)

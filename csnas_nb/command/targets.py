@@ -179,10 +179,15 @@ def own_objective(
 
 def begun_with(
     run:Path, # run folder
+    storage:str|None=None, # address of a shared storage
+    study:str="search", # name of the study there
 )->dict[str, Any]|None: # None where no search was begun there
     "The settings of the sampler of a search that goes on."
-    try: sampler = read_settings(run).get("sampler")
-    except FileNotFoundError: return None
+    sampler = None
+    with suppress(FileNotFoundError): sampler = read_settings(run).get("sampler")
+    if sampler is None and storage is not None:
+        with suppress(LookupError, OSError, TypeError, ValueError), quiet_optuna():
+            sampler = attributes_of(find_study(storage, study))["settings"]["sampler"]
     return sampler if isinstance(sampler, dict) else None
 
 # %% ../../nbs/09_command/02_targets.ipynb #47736474

@@ -94,7 +94,7 @@ def labelled_pictures(
     positions, labels = entries.positions(split), entries.labels
     if labels is None or not len(positions): raise ValueError(f"{entries.name}: no labelled {split} images")
     count = {} if data else read_json(place / "evaluation.json").get("images") or {}
-    if split == "test" and len(positions) != count.get("test", len(positions)):
+    if split == "test" and not skip_broken and len(positions) != count.get("test", len(positions)):
         _log.warning("%s has %d test images now and had %s when the network was trained: it may have been trained on "
                      "some of them", entries.name, len(positions), count["test"])
     if entries.files:

@@ -172,7 +172,8 @@ def _write(curves, name, step, numbers, settings, mark):
         if new and settings and curves.tool != "tensorboard":                # which would make one more run of them
             one.run.store_init_configuration(dict(settings))
     finite = {key: float(value) for key, value in numbers.items() if math.isfinite(value)}
-    one.run.log(finite, step=step)
+    if curves.tool == "wandb": one.run.log(finite | {"step": step})          # which drops what comes out of order
+    else: one.run.log(finite, step=step)
     one.steps.append(mark or str(step)); one.last.update(finite)
     one.keep()
 

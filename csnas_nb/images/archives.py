@@ -142,7 +142,7 @@ def parquet_shards(
             both = " and ".join("/".join(parts) or "." for parts in sorted(those)[:2])
             raise ValueError(f"{place} holds several data sets, in {both}: name the folder of one")
     if len(shards) > 1: shards.pop("", None)
-    return dict(shards)
+    return dict(shards) if len(shards) != 1 else {"": [*shards.values()][0]}
 
 # %% ../../nbs/01_images/06_archives.ipynb #8d356cc4
 def _parquet(path: Path) -> Any:
@@ -223,11 +223,11 @@ class Unpacked:
     classes: tuple[str, ...] = ()  # in label order, of Parquet files that name them
     table: Path | None = None  # of labels, of Parquet files
 
-def _content_key(files: Sequence[Path]) -> str:
-    "Of the bytes of all files, and of the names of several."
-    digest = hashlib.sha256(b"1")                                        # of this way to unpack
-    for path in files:
-        if len(files) > 1: digest.update(f"{path.name} {os.path.getsize(path)}\n".encode("utf-8", "surrogateescape"))
+def _content_key(kind: str, shards: dict[str, list[Path]]) -> str:
+    "Of the kind, and of the split, size and bytes of every file."
+    digest = hashlib.sha256(f"2 {kind}\n".encode())                     # of this way to unpack
+    for split, path in ((split, path) for split, those in shards.items() for path in those):
+        digest.update(f"{split} {os.path.getsize(path)}\n".encode())
         with open(path, "rb") as file:
             while block := file.read(2**20): digest.update(block)
     return digest.hexdigest()[:32]
@@ -253,10 +253,9 @@ def unpacked(
     "An archive as a folder, unpacked once."
     kind = "parquet" if place.is_dir() else packing(place)
     shards = parquet_shards(place) if kind == "parquet" else {"": [place]}
-    files = [path for those in shards.values() for path in those]
     above = (Path(root) if root else cache_folder()) / "unpacked"
     above.mkdir(parents=True, exist_ok=True)
-    home = above / _content_key(files)
+    home = above / _content_key(kind, shards)
     with file_lock(home.with_suffix(".lock")):
         if (made := _made(home)) is None:
             _unpack(kind, place, shards, home)

@@ -138,6 +138,7 @@ def _middle(image: Image.Image, size: int) -> Tensor:
     return torch.from_numpy(np.array(picture)).permute(2, 0, 1)
 
 # %% ../../nbs/01_images/02_decoding.ipynb #9034601d
+SKIP_HINT = "on_error='skip' (csnas: --skip-broken) leaves such files out"
 ALONE_ABOVE = 2**23
 "Pixels above which a picture is decoded alone: several large ones at once, in several threads, would fill the memory."
 
@@ -154,8 +155,7 @@ def _decode_or_none(path: Path, size: int, on_error: str, alone: Executor) -> Te
             return alone.submit(_alone, image, size).result()
     except Exception as error:                                        # a damaged file can raise anything inside Pillow
         if on_error == "skip": return None
-        hint = "on_error='skip' (csnas: --skip-broken) leaves such files out"
-        raise ValueError(f"{path} does not decode ({error or type(error).__name__}); {hint}") from error
+        raise ValueError(f"{path} does not decode ({error or type(error).__name__}); {SKIP_HINT}") from error
 
 # %% ../../nbs/01_images/02_decoding.ipynb #3d4a4b6f
 BLOCK_OF_FILES = 4096
@@ -188,6 +188,8 @@ def decode_images(
     pictures = decode_stream(paths, size, on_error, progress)
     pixels, lost = (_on_disk if on_disk else _in_memory)(pictures, paths, size)
     kept, skipped = sorted({*range(len(paths))} - {*lost}), tuple(paths[i].name for i in lost)
+    if skipped and on_error == "raise":                                  # in a file that somebody made who skips them
+        raise ValueError(f"{paths[lost[0]]} does not decode; {SKIP_HINT}")
     if skipped:
         first = ", ".join(skipped[:5])
         _log.warning("skipped %d of %d files that do not decode: %s", len(skipped), len(paths), first)

@@ -178,12 +178,10 @@ def _pool(source: Any, size: int | None, on_error: str) -> _Pool:
 def _numbered(labels: Sequence[int | str | None], classes: tuple[str, ...]) -> tuple[Tensor, tuple[str, ...]]:
     "Labels as numbers, -1 where there is none, and class names."
     known = [label for label in labels if label is not None]
-    if any(isinstance(label, str) for label in known): order = sorted({str(label) for label in known} | {*classes})
-    elif not classes: order = sorted({*known}, key=int)
-    else: order = range(len(classes))
-    if classes and all(name in classes for name in map(str, order)): order = classes
+    texts = any(isinstance(label, str) for label in known)
+    if classes: order = classes if texts else range(len(classes))
+    else: order = sorted({*map(str, known)}) if texts else sorted({*known}, key=int)
     place: dict[int | str, int] = {label: n for n, label in enumerate(order)}
-    if classes and not any(isinstance(label, str) for label in known): place = {n: n for n in range(len(classes))}
     wrong = next((label for label in known if label not in place), None)
     if wrong is not None: raise ValueError(f"label {wrong!r} has no name among {len(classes)} classes")
     names = classes or tuple(map(str, order))

@@ -57,6 +57,7 @@ def _row_splits(table: Path, rows: pd.DataFrame) -> dict[str, Tensor]:
     of = rows[column].map(roles).replace("eval", "valid")
     found = {role: torch.from_numpy(np.flatnonzero(of == role)) for role in ("train", "valid", "test")}
     found = {role: part for role, part in found.items() if len(part)}
+    if not found: return {}                                              # the column is there, and empty
     if "train" not in found: raise ValueError(f"{table}: no row is for training")
     if "test" not in found and "valid" in found: found["test"] = found.pop("valid")
     return found if "test" in found else {}

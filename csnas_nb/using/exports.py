@@ -114,8 +114,10 @@ from PIL import Image, ImageOps
 
 session = onnxruntime.InferenceSession({str(path)!r})
 about = {{name: json.loads(text) for name, text in session.get_modelmeta().custom_metadata_map.items()}}
-height, width = about["sides"]
-picture = ImageOps.fit(Image.open(sys.argv[1]).convert("RGB"), (width, height), Image.Resampling.BILINEAR)
+(height, width), edge = about["sides"], 1 / 16 if "8/7" in about["preparation"] else 0
+picture = ImageOps.exif_transpose(Image.open(sys.argv[1])).convert("RGBA")
+picture = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture).convert("RGB")
+picture = ImageOps.fit(picture, (width, height), Image.Resampling.BICUBIC, bleed=edge)
 images = np.asarray(picture, np.float32).transpose(2, 0, 1)[None] / 255
 (probabilities,) = session.run(None, {{"images": images}})[0]
 print(about["classes"][probabilities.argmax()], f"{{probabilities.max():.4f}}")

@@ -121,11 +121,13 @@ def catalogue_of(
     source:Path|str, # folder of images, or a data set that comes by name
     root:Path|str|None=None, # where to look first for such a data set
     on_error:Literal["raise", "skip"]="raise", # what a file that will not decode does
-)->Catalogue: # with labels where there are any
+)->Catalogue: # with labels where every picture has one
     "All pictures of a source, with what is known of them."
     how: dict[str, Any] = {"root": root, "on_error": on_error, "progress": False}
-    try: return catalogue(source, True, **how)
-    except ValueError: return catalogue(source, False, **how)           # which refuses what is wrong for either
+    everything = catalogue(source, False, **how)                         # which refuses what is wrong for either
+    try: labelled = catalogue(source, True, **how)
+    except ValueError: return everything
+    return labelled if len(labelled.positions("all")) == len(everything.positions("all")) else everything
 
 def _pixels(entries, positions, encoder, sides, on_error):
     "(n, 3, H, W) of these pictures, and which of them these are."

@@ -20,11 +20,12 @@ import torch
 from huggingface_hub import ModelCard, ModelCardData, PyTorchModelHubMixin, hf_hub_download
 from torch import Tensor, nn
 
+from ..evaluating.batches import MIDDLE_OF_FILES
 from ..evaluating.checkpoints import PREPARATION, Classifier
 from ..evaluating.reports import load_classifier, report_from_dict
 from ..networks.genotype import KNOWN_CELLS, Genotype, as_genotype, from_json, to_json
 from ..networks.network import STEMS, Network, cell_plan, check_weights, reductions
-from ..support.files import from_plain, read_json, read_regular, refusing, write_tensors
+from ..support.files import from_plain, read_json, read_regular, refusing, write_tensors, write_whole
 from ..support.seeds import derived_seed, seeded
 
 # %% ../../nbs/06_using/06_models.ipynb #e3443983
@@ -77,7 +78,8 @@ class _Timm(nn.Module):
         weight = next(self.network.parameters())
         self.network.classify = nn.Linear(self.num_features, num_classes).to(weight) if num_classes else None
         self.num_classes = num_classes
-        _changed(self, num_classes=num_classes, classes=[])
+        self.temperature = None
+        _changed(self, num_classes=num_classes, classes=[], temperature=None, about=None)
 
     def forward_intermediates(
         self, x: Tensor, indices: int | Sequence[int] | None = None, norm: bool = False, stop_early: bool = False,
@@ -152,7 +154,7 @@ class CellModel(_Timm, PyTorchModelHubMixin, library_name="csnas_nb", pipeline_t
         self.num_features, self.num_classes, self.classes = self.network.features_width, num_classes, tuple(classes)
         self.temperature = temperature
         self.feature_info = _feature_info(self.network)
-        self.pretrained_cfg = self.default_cfg = data_config(num_classes, in_chans, sides, mean, std, stem)
+        self.pretrained_cfg = self.default_cfg = data_config(num_classes, in_chans, sides, mean, std, stem, preparation)
 
     def _save_pretrained(self, save_directory: Path) -> None:
         "The weights, by name."
@@ -203,9 +205,11 @@ def data_config(
     mean:Sequence[float], # of the images
     std:Sequence[float], # of the images
     stem:str="cifar", # of the network
+    preparation:str=PREPARATION, # how pictures become such images
 )->dict[str, Any]: # timm's `default_cfg`
-    "What timm must know to prepare images as ours are: a middle crop of all that fits, then resized."
-    return {"num_classes": num_classes, "input_size": (in_chans, *sides), "pool_size": None, "crop_pct": 1.0,
+    "What timm must know to prepare images as ours are: a middle crop, of all that fits or of 7/8, then resized."
+    return {"num_classes": num_classes, "input_size": (in_chans, *sides), "pool_size": None,
+            "crop_pct": 7 / 8 if preparation == MIDDLE_OF_FILES else 1.0,
             "interpolation": "bilinear", "fixed_input_size": False, "mean": tuple(mean), "std": tuple(std),
             "first_conv": "network.stem.0" if stem == "cifar" else "network.stem.0.0", "classifier": "network.classify"}
 
@@ -272,6 +276,7 @@ def export_hub(
     "A trained network in the form of the Hugging Face Hub, loaded again and compared."
     model = as_module(place)
     model.save_pretrained(folder)
+    write_whole(Path(folder) / "README.md", model_card(model).encode())      # the mixin leaves an old one as it is
     images = torch.rand(2, *model.pretrained_cfg["input_size"], generator=torch.Generator().manual_seed(0))
     with torch.no_grad(): return (CellModel.from_pretrained(str(folder))(images) - model(images)).abs().max().item()
 
