@@ -32,7 +32,7 @@ from csnas_nb.scoring.config import ScoreConfig
 from csnas_nb.scoring.pretraining import Deck, PretextModel, make_pretext, make_pretext_optimiser, make_pretext_step, pretext_epoch
 from csnas_nb.scoring.scorer import label_free_score
 from csnas_nb.images.image_set import ImageSet, from_arrays
-from csnas_nb.images.sources import load_images
+from csnas_nb.formats.sources import load_images
 from csnas_nb.scoring.losses import nce_loss, ntxent_loss
 from csnas_nb.scoring.views import make_views
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from csnas_nb.evaluating.reports import evaluate as evaluate, load_classifier as load_classifier
     from csnas_nb.evaluating.training import train as train
     from csnas_nb.images.image_set import ImageSet as ImageSet
-    from csnas_nb.images.sources import load_images as load_images, load_splits as load_splits
+    from csnas_nb.formats.sources import load_images as load_images, load_splits as load_splits
     from csnas_nb.networks.drawing import draw_genotype as draw_genotype
     from csnas_nb.networks.genotype import Genotype as Genotype, as_genotype as as_genotype
     from csnas_nb.runs.run import open_run as open_run
@@ -48,7 +48,7 @@ def _with_arguments(found: Any) -> str:
 
 # %% ../nbs/07_runs/03_front_door.ipynb #484babab
 _ROOMS = {
-    "images.image_set": ("ImageSet",), "images.sources": ("load_images", "load_splits"),
+    "images.image_set": ("ImageSet",), "formats.sources": ("load_images", "load_splits"),
     "networks.genotype": ("Genotype", "as_genotype"), "networks.drawing": ("draw_genotype",),
     "scoring.config": ("ScoreConfig",), "scoring.scorer": ("label_free_score",),
     "searching.space": ("SearchSpace",), "searching.study": ("search",),

@@ -74,7 +74,7 @@ def _written(parameter):
 
 def verb_table() -> dict[str, Any]:
     "The options of every verb, from the functions themselves; PyTorch is imported."
-    genotype, named = import_module("csnas_nb.networks.genotype"), import_module("csnas_nb.images.named")
+    genotype, named = import_module("csnas_nb.networks.genotype"), import_module("csnas_nb.formats.named")
     options = {verb: [_written(parameter) for parameter in
                       inspect.signature(function_of(verb), eval_str=True).parameters.values()] for verb in VERBS}
     text = json.dumps({"cells": [*genotype.KNOWN_CELLS], "data": [*named.DATASETS], "verbs": options}, default=str)

@@ -51,9 +51,9 @@ from csnas_nb.command.using_verbs import evaluated_on
 from csnas_nb.evaluating.checkpoints import load_trained, plot_log, read_log
 from csnas_nb.evaluating.recipes import RECIPES, Recipe
 from csnas_nb.evaluating.reports import Compared, comparison_table
-from csnas_nb.images.decoding import decode_images
-from csnas_nb.images.named import DATASETS
-from csnas_nb.images.tables import folder_catalogue, read_ground_truth
+from csnas_nb.formats.decoding import decode_images
+from csnas_nb.formats.named import DATASETS
+from csnas_nb.formats.tables import folder_catalogue, read_ground_truth
 from csnas_nb.networks.genotype import (
     KNOWN_CELLS, MAX_NODES, CellGraph, Genotype, from_json, from_text, to_json, to_text,
 )
@@ -870,7 +870,7 @@ class TestImages(Hostile):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             found = self.refused(lambda: decode_images(paths, 8, progress=False), f"{paths[1]} does not decode (")
-            with self.subTest("skipped"), mock.patch("csnas_nb.images.decoding._log"):
+            with self.subTest("skipped"), mock.patch("csnas_nb.formats.decoding._log"):
                 images, kept, skipped = decode_images(paths, 8, "skip", progress=False)
         self.assertEqual((len(images), skipped), (1, (paths[1].name,)) if found is None else (2, ()))
         self.assertEqual((images.shape[1:], images.dtype, kept[0]), ((3, 8, 8), torch.uint8, 0))

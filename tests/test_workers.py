@@ -17,7 +17,7 @@ from pathlib import Path
 from unittest import mock
 
 import optuna
-from csnas_nb.images.sources import load_images
+from csnas_nb.formats.sources import load_images
 from csnas_nb.networks.genotype import KNOWN_CELLS, Genotype, to_json
 from csnas_nb.searching.ledger import Ledger, Outcome, beating, counted_trials, finished_trials, story_of
 from csnas_nb.searching.proposals import PRUNERS, SAMPLERS, SamplerConfig, SearchOptions

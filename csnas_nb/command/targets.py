@@ -20,8 +20,8 @@ from optuna.trial import FrozenTrial
 from .options import check_used, load_plugin
 from ..evaluating.tracking import Tracker
 from ..images.image_set import ImageSet
-from ..images.named import DATASETS
-from ..images.sources import describe_source, load_images, origin_as_of_now
+from ..formats.named import DATASETS
+from ..formats.sources import describe_source, load_images, origin_as_of_now
 from ..networks.genotype import Genotype, as_genotype, is_written, to_json, to_text
 from ..networks.network import STEMS, cell_plan, smallest_side
 from ..networks.size import network_size
@@ -43,7 +43,7 @@ def said_source(
 )->None: # on standard output; of a data set that comes by name nothing need be said
     "What a folder of images holds, in a line or two."
     if as_json or data in DATASETS: return
-    warned = logging.getLogger("csnas_nb.images.tables")
+    warned = logging.getLogger("csnas_nb.formats.tables")
     warned.disabled = True                                               # what it warns of is said when it is loaded
     try:
         print(f"{_from_here(data)}: {describe_source(data, labelled, **given)}")

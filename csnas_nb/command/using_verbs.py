@@ -20,9 +20,9 @@ from csnas_nb.command.options import (
     pick_device, whole,
 )
 from ..evaluating.reports import load_classifier
-from ..images.disk import DiskImages
+from ..formats.disk import DiskImages
 from ..images.image_set import ImageSet
-from ..images.sources import catalogue
+from ..formats.sources import catalogue
 from ..support.files import from_plain, read_json, refusing, save_figure, whole_file
 from ..using.predictions import predict_pictures, top_losses
 _log = logging.getLogger(__name__)
@@ -196,7 +196,7 @@ def probe_verb(
     plugin: Plugin = None, device: Device = "auto", quiet: Quiet = False, as_json: Json = False,
 ) -> None:
     "Ask what features are worth: nearest neighbours and a linear probe on labelled images."
-    from csnas_nb.images.sources import load_splits
+    from csnas_nb.formats.sources import load_splits
     from csnas_nb.using.feature_tables import encoder_sides, load_encoder, probe_encoder
     from csnas_nb.using.probes import label_share
     load_plugin(plugin)

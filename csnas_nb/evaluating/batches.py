@@ -16,8 +16,8 @@ from torch import Tensor
 from torch.utils.data import BatchSampler, DataLoader, Dataset, Sampler
 
 from .recipes import LabelledImages, Recipe, epoch_order
-from ..images.decoding import resize
-from ..images.disk import read_square
+from ..formats.decoding import resize
+from ..formats.disk import read_square
 from ..images.image_set import ImageSet, Splits, split_images
 from ..networks.network import check_side
 from ..support.seeds import derived_seed

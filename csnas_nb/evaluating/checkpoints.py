@@ -25,7 +25,7 @@ from .batches import MIDDLE_OF_FILES, prepared
 from .loop import MEASURED_MOST, Training, predict
 from .measures import TEMPERATURES
 from .recipes import LabelledImages, Recipe
-from ..images.decoding import check_size
+from ..formats.decoding import check_size
 from ..images.image_set import ImageSet, Splits, check_statistics
 from ..networks.genotype import Genotype, from_json
 from ..networks.network import Network, check_side, check_weights, reductions

@@ -15,7 +15,7 @@ import torch
 from annotated_types import Ge, Gt, Le, Lt
 from torch import Tensor, nn
 
-from ..images.disk import DiskImages
+from ..formats.disk import DiskImages
 from ..images.image_set import ImageSet
 from ..support.checks import Count, Positive, Share, check_settings, require
 

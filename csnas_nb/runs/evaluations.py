@@ -30,10 +30,10 @@ from csnas_nb.evaluating.reports import (
 )
 from ..evaluating.tracking import follow_logs
 from ..evaluating.training import OnEpoch, TrainingRun, sized_as, train
-from ..images.disk import open_splits
+from ..formats.disk import open_splits
 from ..images.image_set import ImageSet, Splits
-from ..images.named import DATASETS
-from ..images.sources import catalogue, load_images, load_splits
+from ..formats.named import DATASETS
+from ..formats.sources import catalogue, load_images, load_splits
 from ..networks.genotype import Genotype, to_json
 from ..networks.network import Network
 from ..support.devices import is_main_process

@@ -24,8 +24,8 @@ from torch import Tensor
 from ..evaluating.recipes import RECIPES, Recipe
 from ..evaluating.reports import Report, report_from_dict
 from ..images.image_set import ImageSet
-from ..images.named import DATASETS
-from ..images.sources import load_images
+from ..formats.named import DATASETS
+from ..formats.sources import load_images
 from ..networks.genotype import Genotype, as_genotype
 from csnas_nb.runs.evaluations import (
     EVALUATION, Evaluation, evaluate_cells, is_place, labelled_splits, read_reports, same_images,

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..images.decoding import check_size
+from ..formats.decoding import check_size
 from ..images.image_set import ImageSet, check_statistics, normalise
 from ..networks.network import Network, check_side
 from .config import ScoreConfig

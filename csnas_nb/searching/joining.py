@@ -16,7 +16,7 @@ import optuna
 import torch
 
 from ..images.image_set import ImageSet
-from ..images.sources import load_images, origin_as_of_now
+from ..formats.sources import load_images, origin_as_of_now
 from ..networks.genotype import from_json
 from ..scoring.config import config_from_dict
 from ..scoring.zero_cost import ZERO_COST, zero_cost_objective

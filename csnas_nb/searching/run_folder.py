@@ -20,7 +20,7 @@ from optuna.exceptions import DuplicatedStudyError
 from optuna.trial import TrialState
 
 from ..images.image_set import ImageSet
-from ..images.sources import origin_as_of_now
+from ..formats.sources import origin_as_of_now
 from ..networks.drawing import draw_genotype
 from ..networks.genotype import Genotype, to_json
 from ..scoring.config import ScoreConfig, config_from_dict

@@ -23,9 +23,9 @@ from ..evaluating.batches import prepared
 from ..evaluating.checkpoints import PREPARATION
 from ..evaluating.measures import any_names, share_interval
 from ..evaluating.reports import load_classifier
-from ..images.folders import Catalogue
+from ..formats.folders import Catalogue
 from ..images.image_set import ImageSet, Splits, channel_statistics
-from ..images.sources import catalogue
+from ..formats.sources import catalogue
 from ..networks.network import Network
 from ..scoring.scorer import load_pretrained
 from ..support.files import read_tensors, whole_file

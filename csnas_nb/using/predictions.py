@@ -27,9 +27,9 @@ from ..evaluating.checkpoints import Classifier
 from ..evaluating.measures import Calibration, answers_of, any_names, calibration, error_rate, fit_temperature
 from ..evaluating.recipes import LabelledImages
 from ..evaluating.reports import load_classifier
-from ..images.decoding import decode_image, decode_images, opened, quietly, readable_endings, to_rgb
-from ..images.disk import DiskImages, middle_square
-from ..images.folders import list_images
+from ..formats.decoding import decode_image, decode_images, opened, quietly, readable_endings, to_rgb
+from ..formats.disk import DiskImages, middle_square
+from ..formats.folders import list_images
 from ..images.image_set import ImageSet
 from ..support.files import figure_text
 
