@@ -47,7 +47,7 @@ from PIL import Image
 
 from csnas_nb import as_genotype, load_classifier, load_images, load_splits, open_run, search
 from csnas_nb.__main__ import VERBS, main, make_app
-from csnas_nb.command.using_verbs import evaluated_on
+from csnas_nb.runs.page import evaluated_on
 from csnas_nb.evaluating.checkpoints import load_trained, plot_log, read_log
 from csnas_nb.evaluating.recipes import RECIPES, Recipe
 from csnas_nb.evaluating.reports import Compared, comparison_table
@@ -977,7 +977,7 @@ class TestCommand(Hostile):
 
     def test_large(self):
         "What is within its range and yet needs more memory than there is."
-        with mock.patch("csnas_nb.command.targets.memory_of", lambda device: 16 * 10**9):
+        with mock.patch("csnas_nb.command.targets.total_memory", lambda device: 16 * 10**9):
             for verb, *given in (
                     ("search", "--channels", "10000", "--layers", "100"), ("search", "--channels", "10000"),
                     ("check", "--channels", "9999", "--layers", "9"), ("pretrain", "--layers", "1000", "--channels", "900"),

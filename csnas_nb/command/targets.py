@@ -31,6 +31,7 @@ from ..scoring.zero_cost import ZERO_COST
 from ..searching.joining import find_study
 from ..searching.results import SearchResult, best_cells, pick, trial_genotype
 from ..searching.run_folder import read_settings
+from ..support.machine import total_memory
 from ..support.storages import attributes_of, quiet_optuna
 from ..support.workers import fastest_workers
 
@@ -134,14 +135,6 @@ def least_memory(
     weights = network_size(genotype, config.channels, config.layers, side=sides, stem=stem).parameters
     return 4 * (3 * weights + config.batch_size * maps // half)
 
-def memory_of(
-    device:str, # 'cpu', or a GPU of this machine
-)->int: # bytes; a thousand terabytes where nobody knows
-    "How much memory there is in all."
-    if torch.device(device).type == "cuda": return torch.cuda.get_device_properties(device).total_memory
-    try: return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (AttributeError, ValueError, OSError): return 10**15          # Windows
-
 # %% ../../nbs/09_command/02_targets.ipynb #237dc6f9
 def check_memory(
     genotype:Genotype, # cell of the network
@@ -153,7 +146,7 @@ def check_memory(
     "Refuses a network that cannot be trained here."
     smallest = smallest_side(config.layers, stem)
     needed = least_memory(genotype, config, sides or (smallest, smallest), stem)
-    if needed <= (there := memory_of(device)): return
+    if needed <= (there := total_memory(device)): return
     raise ValueError(f"a network of {config.channels:,} channels and {config.layers:,} cells takes at least "
                      f"{needed / 1e9:,.1f} GB with a batch of {config.batch_size:,}, and {device} has "
                      f"{there / 1e9:,.1f} GB: ask for fewer channels or cells, or for a smaller batch")

@@ -20,10 +20,7 @@ from csnas_nb.command.options import (
     pick_device, whole,
 )
 from ..evaluating.reports import load_classifier
-from ..formats.disk import DiskImages
-from ..images.image_set import ImageSet
-from ..formats.sources import catalogue
-from ..support.files import from_plain, read_json, refusing, save_figure, whole_file
+from ..support.files import save_figure, whole_file
 from ..using.predictions import predict_pictures, top_losses
 _log = logging.getLogger(__name__)
 
@@ -78,47 +75,6 @@ def write_csv(
     text = table.to_csv(index=False)
     with whole_file(path) as part: part.write_bytes(text.encode("utf-8", "backslashreplace"))
 
-# %% ../../nbs/09_command/05_using_verbs.ipynb #0f86de39
-def labelled_pictures(
-    place:Path, # of the network; the folder of its evaluation says where its images are
-    data:str|None, # other labelled pictures
-    split:str, # 'train', 'test' or 'all'
-    side:int, # of the network's images
-    root:Path|None=None, # where to look first for a data set that comes by name
-    skip_broken:bool=False, # leave out files that do not decode?
-)->ImageSet|DiskImages: # files where they are files
-    "What a network is judged on."
-    origin: dict[str, Any] = {"source": data} if data else evaluated_on(place)
-    if root: origin["root"] = root
-    entries = catalogue(**origin, labelled=True, on_error=_on_error(skip_broken), progress=False)
-    positions, labels = entries.positions(split), entries.labels
-    if labels is None or not len(positions): raise ValueError(f"{entries.name}: no labelled {split} images")
-    count = {} if data else read_json(place / "evaluation.json").get("images") or {}
-    if split == "test" and not skip_broken and len(positions) != count.get("test", len(positions)):
-        _log.warning("%s has %d test images now and had %s when the network was trained: it may have been trained on "
-                     "some of them", entries.name, len(positions), count["test"])
-    if entries.files:
-        files = tuple(entries.files[k] for k in positions.tolist())
-        return DiskImages(files, labels[positions], entries.classes, side, name=entries.name)
-    pixels, kept, _ = entries.read(positions, None)
-    return ImageSet(pixels, labels[positions[kept]], entries.classes, name=entries.name)
-
-# %% ../../nbs/09_command/05_using_verbs.ipynb #ec49c119
-def evaluated_on(
-    place:Path, # a run folder
-)->dict[str, Any]: # arguments of `catalogue`; raises ValueError where the folder does not say it
-    "Where the images of the last evaluation in a folder are."
-    from csnas_nb.runs.run import origin_of
-    path = place / "evaluation.json"
-    if not os.path.isfile(path): raise ValueError(f"--data is needed: {place} is no folder with an evaluation")
-    stored = read_json(path, "data", "images")
-    with refusing(f"{path}: data"):
-        if not stored["data"].get("source"): raise ValueError("the images were not loaded by name: say --data")
-        counts = [from_plain(int, count, f"images.{name}") for name, count in stored["images"].items()]
-    origin = origin_of(place, {"origin": stored["data"], "images": {"count": sum(counts)}}, path.name)
-    known = ("source", "root", "split_seed", "splitting")
-    return {name: origin[name] for name in known if origin.get(name) is not None}
-
 # %% ../../nbs/09_command/05_using_verbs.ipynb #70292186
 def worst_verb(
     network: TrainedAt,
@@ -131,9 +87,10 @@ def worst_verb(
     csv: Csv = None, plugin: Plugin = None, device: Device = "auto", quiet: Quiet = False, as_json: Json = False,
 ) -> None:
     "List the pictures that a trained network judges worst: hard ones, and wrong labels."
+    from csnas_nb.runs.page import labelled_pictures
     load_plugin(plugin)
     classifier = load_classifier(network, pick_device(device))
-    images = labelled_pictures(network, data, split, classifier.sides[0], root, skip_broken)
+    images = labelled_pictures(network, data, split, classifier.sides[0], root, _on_error(skip_broken))
     found = top_losses(classifier, images, on_error=_on_error(skip_broken), progress=not quiet)
     if csv: write_csv(found.table, csv)
     drawn = picture is not None and save_figure(lambda: found.plot(top), picture)

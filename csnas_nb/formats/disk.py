@@ -102,18 +102,27 @@ def random_square(
         return F.pil_to_tensor(RandomResizedCrop(side, scale=(area, 1.0))(image))
 
 # %% ../../nbs/13_formats/09_disk.ipynb #22f1c044
+def file_square(
+    path:Path, # of a picture
+    side:int, # of the result in pixels
+    area:float=1.0, # below 1: a random part, at least this share; 1: the middle
+    seed:int=0, # of the random part
+)->Tensor: # (3, side, side), uint8; raises ValueError that names a file which does not decode
+    "One picture file, warnings and all; large JPEG files are read at a fraction of their pixels where that is enough."
+    try:
+        with opened(path, side) as image: picture = to_rgb(image)
+    except Exception as error:                                         # a damaged file can raise anything inside Pillow
+        raise ValueError(f"{path} does not decode ({error or type(error).__name__})") from error
+    return middle_square(picture, side) if area >= 1 else random_square(picture, side, area, seed)
+
 def read_square(
     images:DiskImages, # any
     index:int, # of the image
-    area:float=1.0, # below 1: a random part, at least this share; 1: the middle
-    seed:int=0, # of the random part
+    area:float=1.0, # as `file_square` takes it
+    seed:int=0, # likewise
 )->Tensor: # (3, side, side), uint8
-    "One image, read from its file; large JPEG files at a fraction of their pixels where that is enough."
-    try:
-        with quietly(), opened(images.files[index], images.side) as image: picture = to_rgb(image)
-    except Exception as error:                                         # a damaged file can raise anything inside Pillow
-        raise ValueError(f"{images.files[index]} does not decode ({error or type(error).__name__})") from error
-    return middle_square(picture, images.side) if area >= 1 else random_square(picture, images.side, area, seed)
+    "One image of a set, read from its file."
+    with quietly(): return file_square(images.files[index], images.side, area, seed)
 
 # %% ../../nbs/13_formats/09_disk.ipynb #2ace36e2
 class LabelledFolder(Protocol):

@@ -17,12 +17,12 @@ from typing import Literal, TypeVar, cast
 
 import numpy as np
 import torch
-from platformdirs import user_cache_dir
 from torch import Tensor
 
 from .decoding import resize
 from .folders import Catalogue, seeded_test_split
 from ..support.files import refusing
+from ..support.mapped import user_cache
 
 # %% ../../nbs/13_formats/04_named.ipynb #b1bf3f0d
 def array_catalogue(
@@ -66,7 +66,7 @@ def data_roots(
 )->list[Path]: # in the order in which they are searched; the last is where downloads go
     "The folders that may hold a data set."
     packaged = DEBIAN_FOLDER if name == "fashion_mnist" else None
-    places = [root, os.environ.get(DATA_VARIABLE), packaged, user_cache_dir("csnas_nb")]
+    places = [root, os.environ.get(DATA_VARIABLE), packaged, user_cache()]
     return [Path(p) for p in places if p]
 
 # %% ../../nbs/13_formats/04_named.ipynb #b133b035

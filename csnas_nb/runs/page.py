@@ -12,23 +12,28 @@ import io
 import logging
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import cast
+from typing import Any, Literal, cast
 
 import pandas as pd
+import torch
 from matplotlib.figure import Figure
 
 from ..evaluating.checkpoints import plot_log
 from ..evaluating.measures import class_table, plot_calibration
 from csnas_nb.evaluating.reports import (
-    Compared, comparison_table, difference_table, plot_comparison, plot_confusion, report_from_dict,
+    Compared, comparison_table, difference_table, load_classifier, plot_comparison, plot_confusion, report_from_dict,
 )
-from ..images.image_set import show_images
+from ..formats.disk import DiskImages
+from ..formats.sources import catalogue
+from ..images.image_set import ImageSet, show_images
 from ..networks.drawing import draw_genotype
 from ..networks.genotype import to_text
 from .evaluations import EVALUATION, read_reports
-from .run import RunFolder, known_repeatability, open_run
+from .run import RunFolder, known_repeatability, open_run, origin_of
 from ..searching.results import plot_front, plot_history, trial_table
-from ..support.files import refusing, write_whole
+from ..support.files import from_plain, read_json, refusing, write_whole
+from ..using.activation_maps import plot_activation_maps
+from ..using.predictions import decoded
 _log = logging.getLogger(__name__)
 
 # %% ../../nbs/07_runs/04_page.ipynb #ec0576cf
@@ -124,6 +129,62 @@ def last_evaluation(
         rows = [Compared(old["role"], report_from_dict(old), old.get("score")) for old in same]
     return rows, any(old.get("search_saw_test_images") for old in same)
 
+# %% ../../nbs/07_runs/04_page.ipynb #de817ec1
+def evaluated_on(
+    place:Path, # a run folder
+)->dict[str, Any]: # arguments of `catalogue`; raises ValueError where the folder does not say it
+    "Where the images of the last evaluation in a folder are."
+    path = place / EVALUATION
+    if not path.is_file(): raise ValueError(f"--data is needed: {place} is no folder with an evaluation")
+    stored = read_json(path, "data", "images")
+    with refusing(f"{path}: data"):
+        if not stored["data"].get("source"): raise ValueError("the images were not loaded by name: say --data")
+        counts = [from_plain(int, count, f"images.{name}") for name, count in stored["images"].items()]
+    origin = origin_of(place, {"origin": stored["data"], "images": {"count": sum(counts)}}, path.name)
+    known = ("source", "root", "split_seed", "splitting")
+    return {name: origin[name] for name in known if origin.get(name) is not None}
+
+# %% ../../nbs/07_runs/04_page.ipynb #24214153
+def labelled_pictures(
+    place:Path, # of the network; the folder of its evaluation says where its images are
+    data:str|None, # other labelled pictures
+    split:str, # 'train', 'test' or 'all'
+    side:int, # of the network's images
+    root:Path|None=None, # where to look first for a data set that comes by name
+    on_error:Literal["raise", "skip"]="raise", # what a file that will not decode does
+)->ImageSet|DiskImages: # files where they are files
+    "What a network is judged on."
+    origin: dict[str, Any] = {"source": data} if data else evaluated_on(place)
+    if root: origin["root"] = root
+    entries = catalogue(**origin, labelled=True, on_error=on_error, progress=False)
+    positions, labels = entries.positions(split), entries.labels
+    if labels is None or not len(positions): raise ValueError(f"{entries.name}: no labelled {split} images")
+    count = {} if data else read_json(place / EVALUATION).get("images") or {}
+    if split == "test" and on_error == "raise" and len(positions) != count.get("test", len(positions)):
+        _log.warning("%s has %d test images now and had %s when the network was trained: it may have been trained on "
+                     "some of them", entries.name, len(positions), count["test"])
+    if entries.files:
+        files = tuple(entries.files[k] for k in positions.tolist())
+        return DiskImages(files, labels[positions], entries.classes, side, name=entries.name)
+    pixels, kept, _ = entries.read(positions, None)
+    return ImageSet(pixels, labels[positions[kept]], entries.classes, name=entries.name)
+
+# %% ../../nbs/07_runs/04_page.ipynb #cf5e9b62
+def evidence_figure(
+    folder:Path, # run folder
+    network:Path, # network.safetensors of an evaluation
+    count:int=8, # test images, at most
+)->Figure: # raises ValueError where the images cannot be had, or are not of the network's classes
+    "What a network looks at on some test images of its evaluation."
+    classifier = load_classifier(network)
+    images: Any = labelled_pictures(folder, None, "test", classifier.sides[0])
+    if images.classes != classifier.classes: raise ValueError(f"{images.name} has other classes than the network")
+    if isinstance(images, DiskImages):
+        some = torch.randperm(len(images), generator=torch.Generator().manual_seed(0))[:count].sort().values
+        pixels, kept = decoded([images.files[k] for k in some.tolist()], classifier.sides, classifier.preparation, "skip")
+        images = ImageSet(pixels, images.labels[some[kept]], images.classes, name=images.name)
+    return plot_activation_maps(classifier, images, count)
+
 # %% ../../nbs/07_runs/04_page.ipynb #eaa7fbc1
 def evaluation_section(
     folder:Path, # with an evaluation.json
@@ -138,6 +199,9 @@ def evaluation_section(
         "the comparison": (lambda: plot_comparison(rows), "Errors by cost, and the share of each class that is found."),
         "the confusion matrix": (lambda: plot_confusion(first), f"Which class is taken for which, by {rows[0].name}."),
         "the calibration": (lambda: plot_calibration(curves), "How often an answer of a given confidence is right."),
+        "what the network looks at": (
+            lambda: evidence_figure(folder, folder / first.files[0]),
+            f"Test images, and below each the evidence of {rows[0].name} for its answer: bright is much."),
         "the training": (lambda: plot_log(*logs), f"The training of {rows[0].name}, a line a seed.")}
     said = difference_table(rows).splitlines()
     if len(first.seeds) < 2: said.append("An error of one seed says little.")

@@ -6,6 +6,7 @@
 __all__ = ['NAMES', 'peak_memory', 'versions', 'evaluating']
 
 # %% ../../nbs/12_support/02_machine.ipynb #bd5a4968
+import os
 import platform
 import sys
 from collections.abc import Callable, Iterator
@@ -35,6 +36,22 @@ def _largest_resident():
     try: import resource
     except ImportError: return 0                                                  # Windows
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+# %% ../../nbs/12_support/02_machine.ipynb #cded3f16
+def total_memory(
+    device:str|torch.device="cpu", # or a GPU of this machine
+)->int: # bytes; a thousand terabytes where nobody knows
+    "How much memory there is in all."
+    if torch.device(device).type == "cuda": return torch.cuda.get_device_properties(device).total_memory
+    try: return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError): return 10**15                   # Windows
+
+def free_memory()->int: # bytes; all there is where the system does not tell
+    "How much memory a process may still take."
+    with suppress(OSError, StopIteration):                                        # Linux
+        lines = Path("/proc/meminfo").read_text().splitlines()
+        return next(1024 * int(line.split()[1]) for line in lines if line.startswith("MemAvailable"))
+    return total_memory()
 
 # %% ../../nbs/12_support/02_machine.ipynb #ea3d8db5
 NAMES = ("csnas-nb", "torch", "torchvision", "kornia", "optuna", "numpy", "scikit-learn")

@@ -12,7 +12,6 @@ import math
 import os
 import shutil
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
 from pathlib import Path
 
 import torch
@@ -20,26 +19,23 @@ from platformdirs import user_cache_dir
 from torch import Tensor
 
 from .files import file_lock, whole_file
+from .machine import free_memory
 
 # %% ../../nbs/12_support/13_mapped.ipynb #10bc6d5b
 CACHE_VARIABLE = "CSNAS_CACHE"
 "Environment variable naming a folder for what can be made again, as decoded images."
 
+def user_cache()->Path: # not made
+    "The package's folder among the user's caches, as the system has them."
+    return Path(user_cache_dir("csnas_nb"))
+
 def cache_folder()->Path: # made if need be
     "Where decoded images are kept."
-    folder = Path(os.environ.get(CACHE_VARIABLE) or user_cache_dir("csnas_nb"))
+    folder = Path(os.environ.get(CACHE_VARIABLE) or user_cache())
     folder.mkdir(parents=True, exist_ok=True)
     return folder
 
 # %% ../../nbs/12_support/13_mapped.ipynb #e6c613b6
-def free_memory()->int: # bytes; more than anybody has where the system does not tell
-    "How much memory a process may still take."
-    with suppress(OSError, StopIteration):                                        # Linux
-        lines = Path("/proc/meminfo").read_text().splitlines()
-        return next(1024 * int(line.split()[1]) for line in lines if line.startswith("MemAvailable"))
-    try: return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")          # macOS: all there is
-    except (AttributeError, ValueError, OSError): return 10**15                   # Windows
-
 def check_held(
     count:int, # of images
     sides:tuple[int, int], # height and width in pixels

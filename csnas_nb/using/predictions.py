@@ -27,8 +27,8 @@ from ..evaluating.checkpoints import Classifier
 from ..evaluating.measures import Calibration, answers_of, any_names, calibration, error_rate, fit_temperature
 from ..evaluating.recipes import LabelledImages
 from ..evaluating.reports import load_classifier
-from ..formats.decoding import decode_image, decode_images, opened, quietly, readable_endings, to_rgb
-from ..formats.disk import DiskImages, middle_square
+from ..formats.decoding import decode_image, decode_stream, quietly, readable_endings
+from ..formats.disk import DiskImages, file_square
 from ..formats.folders import list_images
 from ..images.image_set import ImageSet
 from ..support.files import figure_text
@@ -69,25 +69,21 @@ def decoded(
     side, side_too = sides
     if side != side_too:
         raise ValueError(f"the network takes images of {side}x{side_too}, files become squares: give it an ImageSet")
-    if preparation == MIDDLE_OF_FILES: return _middle_squares(files, side, on_error)
-    try: return decode_images(files, side, on_error, progress=False)[:2]
-    except ValueError:
-        if on_error != "skip": raise
-        return torch.zeros(0, 3, side, side, dtype=torch.uint8), torch.zeros(0, dtype=torch.int64)
+    if preparation == MIDDLE_OF_FILES: pictures = _middle_squares(files, side, on_error)
+    else: pictures = list(decode_stream(files, side, on_error, progress=False))
+    there = {k: picture for k, picture in enumerate(pictures) if picture is not None}
+    if not there: return torch.zeros(0, 3, side, side, dtype=torch.uint8), torch.zeros(0, dtype=torch.int64)
+    return torch.stack(list(there.values())), torch.tensor(list(there))
 
 # %% ../../nbs/06_using/04_predictions.ipynb #a8c14f9f
 def _middle_squares(files, side, on_error):
-    "The same where files of the disk were trained on."
+    "The same where files of the disk were trained on; None for a file that is skipped."
     def attempt(path):
-        try:
-            with opened(path, side) as image: return middle_square(to_rgb(image), side)
-        except Exception as error:                                     # a damaged file can raise anything inside Pillow
+        try: return file_square(path, side)
+        except ValueError:
             if on_error == "skip": return None
-            raise ValueError(f"{path} does not decode ({error or type(error).__name__})") from error
-    with quietly(), ThreadPoolExecutor() as pool: pictures = list(pool.map(attempt, files))
-    kept = [k for k, picture in enumerate(pictures) if picture is not None]
-    if not kept: return torch.zeros(0, 3, side, side, dtype=torch.uint8), torch.zeros(0, dtype=torch.int64)
-    return torch.stack([picture for picture in pictures if picture is not None]), torch.tensor(kept)
+            raise
+    with quietly(), ThreadPoolExecutor() as pool: return list(pool.map(attempt, files))
 
 # %% ../../nbs/06_using/04_predictions.ipynb #1df8c6cd
 def file_logits(
