@@ -61,6 +61,11 @@ def is_stamp(cell) -> bool:
     return cell.get("id") in ("colab-badge", "colab-install", "street")
 
 
+def is_folded(cell) -> bool:
+    "Whether a code cell's code is folded away."
+    return "true" in extract_directives(cell, remove=False).get("code-fold:", [])
+
+
 def stamp_notebook(notebook, path: Path):
     "Put badge, place on the street and install cell where they belong, in place of older ones; return the notebook."
     name = project.name_of(path)
@@ -70,7 +75,7 @@ def stamp_notebook(notebook, path: Path):
     install = mk_cell(install_source(notebook), id="colab-install")
     notebook.cells = [first, badge, mk_cell(street.line(name), "markdown", id="street"), install, *rest]
     for cell in rest:
-        if cell.cell_type == "code" and cell.source.startswith("#| code-fold: true"):
+        if cell.cell_type == "code" and is_folded(cell):
             cell.metadata["jupyter"] = {"source_hidden": True}  # the code that the site folds is hidden in JupyterLab
         elif name == street.FRONT:
             cell.source = ROW.sub(lambda row: f"{row[1]} [open]({colab_address(row[2])}) |", cell.source)

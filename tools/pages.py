@@ -6,6 +6,7 @@ smalldocs reports broken links of sources; linkchecker takes minutes for the pag
 """
 from __future__ import annotations
 
+import ast
 import io
 import json
 import posixpath
@@ -22,7 +23,7 @@ import project
 import rooms
 import street
 from bs4 import BeautifulSoup
-from execnb.nbio import nb2str, read_nb
+from execnb.nbio import mk_cell, nb2str, read_nb
 from nbdev.process import extract_directives
 
 PYTHON = (3, 11)  # builds docs/: another version may print annotations in other words
@@ -32,8 +33,12 @@ AUTOMATIC = re.compile(r"\[(`[^`\]]+`)]\(/([^)#]*)\.html#(\w+)(?:\.\w+)*\)")  # 
 CAPTION = re.compile(r"\*(?!\*)((?:[^*]|\*\*)+?)\*(?!\*)")  # a text in italics
 MARKS = re.compile(r"\[([^\]]*)]\([^)]*\)|[`$]")  # links, code, formulas
 UNSEEN = re.compile(r"!\[png](\([^)]*\)\s+(\*[^\n]*))")  # a picture without words, and the caption below it
+SOLUTION = re.compile(r"(?m)^(?=\*\*\d+\.\*\*)")  # where one begins
 IMPORT = re.compile(r"@import url\(https?:[^)]*\);?|@import \"https?:[^\"]*\";?")  # a font from elsewhere
 PLAIN_FIRST = ["text/markdown", "image/svg+xml", "image/png", "image/jpeg", "text/plain"]  # GitHub shows no styles
+UNSEEN_DIRECTIVES, OF_LIBRARY = {"default_exp", "hide"}, {"export", "exporti", "exports"}
+IMPORTS = (ast.Import, ast.ImportFrom)
+SCREEN = 12  # lines of code above a picture that a phone shows together with it
 LOADED = ("img", "script", "source", "link")  # what a browser fetches with the page
 
 
@@ -89,10 +94,76 @@ def named(link: re.Match) -> str:
     return f"[{link[1]}](/{link[2]}.html#{link[3]})" if headed else link[1]
 
 
+def folded(cell, summary: str):
+    "A code cell whose code is folded on the site, unless it says itself whether it is."
+    if "code-fold:" not in extract_directives(cell, remove=False):
+        cell.source = f'#| code-fold: true\n#| code-summary: "{summary}"\n{cell.source}'
+    return cell
+
+
+def statements(source: str) -> list[ast.stmt]:
+    "The statements of a cell; none where it holds more than Python, as a line for the shell."
+    try:
+        return ast.parse(source).body
+    except SyntaxError:
+        return []
+
+
+def headings(nodes: list[ast.stmt], name: str) -> str:
+    "Headings for the public names that a cell of the library defines: what links and the search lead to."
+    said = []
+    for node in nodes:
+        module, _ = rooms.entries().get((street.page_name(name), getattr(node, "name", "").lower()), (None, ""))
+        if module:
+            line = module.definitions[node.name].lineno
+            place = site_link(f"../csnas_nb/{module.name.replace('.', '/')}.py#L{line}", "")
+            said.append(f"### {node.name} {{#{node.name.lower()} .api}}\n\n[source]({place}){{.api-source}}")
+    return "\n\n".join(said)
+
+
+def in_sight(cells: list, written: dict, name: str) -> list:
+    "A page's cells with the library's code where it is explained; imports, and code above its picture, folded."
+    found, library = [], name in {module.notebook for module in rooms.modules().values()}
+    for cell in cells:
+        directives = extract_directives(written[cell.id], remove=False) if cell.get("id") in written else {}
+        if cell.cell_type != "code" or not cell.source.strip() or directives.keys() & UNSEEN_DIRECTIVES:
+            found += [cell] if cell.cell_type != "code" else []
+            continue
+        nodes = statements(cell.source)
+        drawn = any(kind.startswith("image/") for output in cell.get("outputs", []) for kind in output.get("data", {}))
+        if directives.keys() & OF_LIBRARY and (heads := headings(nodes, name)):
+            found.append(mk_cell(heads, "markdown"))
+        if isinstance(next(iter(nodes), None), IMPORTS) and all(isinstance(n, (*IMPORTS, ast.Assign)) for n in nodes):
+            folded(cell, "Imports of the examples" if library and not directives.keys() & OF_LIBRARY else "Imports")
+        elif drawn and cell.source.count("\n") > SCREEN:
+            folded(cell, "Code of the picture")
+        found.append(cell)
+    return found
+
+
+def solved(cells: list) -> list:
+    "A page's cells with each solution folded as a whole, its code open inside."
+    found, within, opened = [], False, False
+    for cell in cells:
+        if cell.cell_type == "code":
+            if within:
+                cell.source = project.FOLD.sub("", cell.source)
+            found.append(cell)
+            continue
+        within = within or cell.source.startswith("## Solutions")
+        for text in SOLUTION.split(cell.source) if within else [cell.source]:
+            if within and (number := re.match(r"\*\*(\d+)\.", text)):
+                closing = "</details>\n\n" * opened
+                text, opened = f"{closing}<details class=\"solution\"><summary>Solution {number[1]}</summary>\n\n{text}", True
+            found.append(mk_cell(text, "markdown", id=cell.get("id")))
+    return found + [mk_cell("</details>", "markdown")] * opened
+
+
 def rewrite_notebook(path: Path, name: str) -> None:
-    "Give a staged notebook its page's name, links that hold within the site, and captions as the pictures' texts."
-    notebook = read_nb(path)
-    notebook.cells = [cell for cell in notebook.cells if cell.get("id") != "colab-install"]
+    "Give a staged notebook its page's name, the library's code, links that hold, and captions as pictures' texts."
+    notebook, written = read_nb(path), read_nb(project.ROOT / "nbs" / name)
+    cells = [cell for cell in notebook.cells if cell.get("id") not in ("colab-install", "street")]  # there is a sidebar
+    notebook.cells = solved(in_sight(cells, {cell.id: cell for cell in written.cells}, name))
     for cell, below in zip(notebook.cells, [*notebook.cells[1:], notebook.cells[0]]):
         said = caption(below.source) if below.cell_type == "markdown" else ""
         if cell.get("id") == "colab-badge":

@@ -6,6 +6,7 @@ changes when all is written, nothing outlives its notebook, and the docstring st
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -29,6 +30,7 @@ RUNNING: set[subprocess.Popen] = set()
 STOPPED = threading.Event()
 Notebook = Annotated[Path, typer.Argument(resolve_path=True)]
 Notebooks = Annotated[list[Path], typer.Argument(resolve_path=True, help="all of them if left out")]
+FOLD = re.compile(r"(?m)^#\| code-(?:fold|summary):.*\n")
 EXPORT = "from nbdev.doclinks import nbdev_export; nbdev_export.__wrapped__()"
 TABLE = "import json; from csnas_nb.__main__ import verb_table; print(json.dumps(verb_table(), indent=1, ensure_ascii=False))"
 
@@ -120,6 +122,8 @@ def export() -> None:
         call([sys.executable, "-c", EXPORT], apart)
         written = {path.relative_to(apart): path.read_text(encoding="utf-8")
                    for path in [*(apart / package.name).rglob("*.py"), apart / "pyproject.toml"]}
+    for name, text in written.items():  # how a page shows a cell is nothing to the package
+        written[name] = FOLD.sub("", text)
     front = Path(package.name, "__init__.py")  # nbdev puts the version before the docstring and imports from __future__
     version, _, code = written[front].partition("\n")
     written[front] = code.replace("# %% auto #0\n", f"{version}\n\n# %% auto #0\n", 1)

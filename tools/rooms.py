@@ -8,6 +8,7 @@ from __future__ import annotations
 import ast
 import re
 from collections import defaultdict
+from copy import deepcopy
 from dataclasses import dataclass
 from functools import cache, cached_property
 
@@ -67,6 +68,25 @@ class Module:
                 return said[1].strip()
         value = " ".join((ast.get_source_segment(self.text, node.value) or "").split())
         return f"`{value}`" if len(value) <= SHOWN else f"`{value[:SHOWN]}`…"
+
+
+def signature(node: ast.stmt) -> str:
+    "What a function takes, without types, or a class in its constructor; empty for a constant."
+    if isinstance(node, ast.ClassDef):
+        made = [part for part in node.body if getattr(part, "name", "") == "__init__"]
+        if not made and any("dataclass" in ast.unparse(mark) or "NamedTuple" in ast.unparse(mark)
+                            for mark in [*node.decorator_list, *node.bases]):
+            fields = [part for part in node.body if isinstance(part, ast.AnnAssign) and isinstance(part.target, ast.Name)]
+            return ", ".join(f"{part.target.id}={ast.unparse(part.value)}" if part.value and not isinstance(
+                part.value, ast.Call) else part.target.id for part in fields)
+        node = made[0] if made else node
+    if not isinstance(node, ast.FunctionDef):
+        return ""
+    plain = deepcopy(node.args)
+    for argument in ast.walk(plain):
+        if isinstance(argument, ast.arg):
+            argument.annotation = None
+    return ast.unparse(plain).removeprefix("self").removeprefix(", ")
 
 
 @cache
@@ -134,5 +154,6 @@ def reference() -> str:
             kind, line = KINDS.get(type(module.definitions[name]), "constant"), module.line(name).replace("|", "\\|")
             anchored = f'<a id="{module.name}.{name}"></a>`{name}`'
             shown = anchored if kind == "constant" else f"[`{name}`]({module.page}#{name.lower()})"
-            lines.append(f"| {shown} | {kind} | {line} |")
+            taken = signature(module.definitions[name]).replace("|", "\\|")
+            lines.append(f"| {shown}{f' `({taken})`' if kind != 'constant' else ''} | {kind} | {line} |")
     return "\n".join(lines)
