@@ -65,9 +65,9 @@ class DiskImages:
 def write_gradients(
     folder:Path, # to write into
     classes:Sequence[str], # names of its subfolders
-    count:int, # images a class
+    count:int, # images per class
     side:int=96, # height in pixels; the width is a quarter more
-    seed:int=0, # of the pictures
+    seed:int=0, # of the noise
 )->None: # JPEG files
     "Made-up photographs to try a layout or a recipe on: colour gradients with noise."
     random = np.random.default_rng(seed)
@@ -126,17 +126,17 @@ def read_square(
 
 # %% ../../nbs/13_formats/09_disk.ipynb #2ace36e2
 class LabelledFolder(Protocol):
-    "What is read of torchvision's `ImageFolder`, or of a subclass as `ImageNet`."
+    "The attributes read from torchvision's `ImageFolder`, or from a subclass such as `ImageNet`."
     samples: list[tuple[str, int]]  # files and labels
-    classes: list[str]  # or a list of tuples of names, as of `ImageNet`
+    classes: list[str]  # or a list of tuples of names, as in `ImageNet`
 
 # %% ../../nbs/13_formats/09_disk.ipynb #f8cc2a36
 def from_image_folder(
-    folder:LabelledFolder, # an ImageFolder of torchvision, or of a subclass as `ImageNet`; its transform is not used
+    folder:LabelledFolder, # an ImageFolder of torchvision, or a subclass such as `ImageNet`; its transform is not used
     side:int, # of the square that every image becomes, in pixels
     name:str="files", # for titles
 )->DiskImages: # the same files and labels
-    "Images of torchvision's `ImageFolder`."
+    "Image files and labels of torchvision's `ImageFolder`."
     files, labels = zip(*folder.samples)
     classes = tuple(c if isinstance(c, str) else c[0] for c in folder.classes)
     return DiskImages(tuple(map(Path, files)), torch.tensor(labels), classes, side, name=name)
@@ -154,10 +154,10 @@ def open_splits(
     source:Path|str, # folder of images with labels
     side:int, # of the square that every image becomes, in pixels
     *,
-    valid:float=0.2, # share of the training images held back for choosing, in (0, 1), unless the source brings its own
+    valid:float=0.2, # share of training images held back for validation, in (0, 1), if the source has no such split
     seed:int=0, # of the share held back
     mirror:bool|None=None, # is a mirror image as good an image? None: as the source says
-    split_seed:int=0, # of the fifth that is set aside where the source brings no test images
+    split_seed:int=0, # chooses the fifth set aside if the source brings no test images
     splitting:Splitting="by class", # of the images, as `origin` says
 )->Splits: # three disjoint sets of files; nothing is decoded
     "Image files with labels, as training takes them: train, valid, test."
