@@ -30,6 +30,8 @@ class Judgement:
     regret_of_five: float  # by training the best five and keeping the best of them
 
 # %% ../../nbs/08_bench/02_judgement.ipynb #45af2e29
+#| code-fold: true
+#| code-summary: "Partial correlations of many draws, and the middle 95 % of a column"
 def _given_size(of_both, with_size, accuracy_size):
     "Partial correlations of many draws; NaN where nothing is left of a column given size."
     left = (1 - with_size**2) * (1 - accuracy_size**2)
@@ -55,7 +57,7 @@ def judge(
     draws:int=4000, # of cells with replacement, for the intervals
     seed:int=0, # of the draws
 )->Judgement: # raises ValueError for fewer than four cells
-    "A number beside the accuracy of the same cells."
+    "How well a number orders cells of known accuracy."
     numbers, truth, costs = (np.asarray(column, float) for column in (values, accuracy, sizes))
     known = np.isfinite(truth)
     kept, most = ~np.isnan(numbers) & known, np.max(truth, where=known, initial=-np.inf)
@@ -75,8 +77,8 @@ def judge(
 # %% ../../nbs/08_bench/02_judgement.ipynb #8f9972c7
 def judge_difference(
     good:Sequence[float], # one a cell, high where the cell is said to be good; NaN: left out
-    other:Sequence[float], # likewise
-    accuracy:Sequence[float], # one a cell; likewise
+    other:Sequence[float], # one a cell, as `good`
+    accuracy:Sequence[float], # one a cell; NaN: left out
     *,
     draws:int=4000, # of cells with replacement
     seed:int=0, # of the draws
