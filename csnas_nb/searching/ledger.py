@@ -29,7 +29,7 @@ from ..support.storages import attributes_of, is_away, patient
 # %% ../../nbs/04_searching/04_ledger.ipynb #bf65f56c
 @dataclass(frozen=True)
 class Outcome:
-    "What came of one cell."
+    "The outcome of one cell."
     state: TrialState  # COMPLETE, PRUNED (given up, or over a limit) or FAIL
     details: dict[str, Any] = field(default_factory=dict)  # JSON, to remember
     values: tuple[float, ...] = ()  # score, and multiply-adds in a Pareto search; empty unless COMPLETE
@@ -38,7 +38,7 @@ class Outcome:
 def recall_outcome(
     trial:FrozenTrial, # finished, of the same cell
 )->Outcome: # as it was
-    "The outcome of an earlier trial."
+    "The outcome of an earlier trial, to be told again."
     values = tuple(trial.values) if trial.state == TrialState.COMPLETE else ()
     return Outcome(trial.state, trial.user_attrs["details"], values, dict(trial.intermediate_values))
 
@@ -53,8 +53,8 @@ def is_feasible(
 class Story:
     "A study as its workers read it."
     holders: dict[int, FrozenTrial]  # the trial that stands for each slot, in order
-    lost: dict[int, list[FrozenTrial]]  # attempts that came to nothing, by slot
-    strays: list[FrozenTrial]  # still running, though they stand for nothing
+    lost: dict[int, list[FrozenTrial]]  # attempts that were lost, by slot
+    strays: list[FrozenTrial]  # still running, though another trial stands for their slot
 
     @property
     def open_slots(self) -> list[int]:
@@ -120,6 +120,8 @@ def counted_trials(
     return [trial for trial in finished_trials(study) if is_feasible(trial)]
 
 # %% ../../nbs/04_searching/04_ledger.ipynb #e96e7bff
+#| code-fold: true
+#| code-summary: "as_seen and settle_copy: trials for a copy of the study"
 def as_seen(
     trial:FrozenTrial, # of a study
     over:bool, # is it shown as finished? else as running
@@ -134,7 +136,7 @@ def settle_copy(
     number:int, # id of the trial in it
     trial:FrozenTrial, # finished
 )->None: # the copy's trial, which was running, is finished too
-    "Tell the copy what came of a trial."
+    "Tell the copy the outcome of a trial."
     missing = trial.system_attrs.keys() - storage.get_trial(number).system_attrs.keys()
     for name in missing: storage.set_trial_system_attr(number, name, trial.system_attrs[name])
     for epoch, value in trial.intermediate_values.items(): storage.set_trial_intermediate_value(number, epoch, value)
@@ -146,7 +148,7 @@ GRACE = 60.0
 "Seconds without a sign of life until a worker is taken for dead; it gives four in this time."
 
 def this_worker() -> str:
-    "Machine, process, and a word of its own."
+    "Machine, process, and a random word, which together name this worker."
     return f"{_this_machine()} {os.getpid()} {uuid.uuid4().hex[:8]}"
 
 def _this_machine():
@@ -157,7 +159,7 @@ def _this_machine():
 
 def process_is_gone(
     owner:str, # as `this_worker` wrote it
-)->bool: # False where nobody here can know
+)->bool: # False if it cannot be known here
     "Was this a process of this machine that does not exist any more?"
     machine, number, _ = owner.rsplit(" ", 2)
     if os.name != "posix" or machine != _this_machine(): return False
@@ -167,6 +169,8 @@ def process_is_gone(
     return False
 
 # %% ../../nbs/04_searching/04_ledger.ipynb #ce0630e0
+#| code-fold: true
+#| code-summary: "_Reading: what a worker reads in a study, and is_dead"
 MAX_DEATHS = 3
 "Workers that may die over one cell."
 
@@ -203,10 +207,12 @@ class _Reading:
         return time.monotonic() - when > self.grace
 
 # %% ../../nbs/04_searching/04_ledger.ipynb #8b49a5a3
+#| code-fold: true
+#| code-summary: "_Writing: report, lose and finish"
 class _Writing(_Reading):
     "What a worker writes into a study."
     def _write(self, call, *arguments):
-        "False where the trial was finished by another in the meantime."
+        "False if another worker has finished the trial in the meantime."
         try: patient(call, *arguments, wait=self.wait)
         except UpdateFinishedTrialError: return False
         return True
@@ -237,7 +243,7 @@ class _Writing(_Reading):
         outcome:Outcome, # of its cell
         reported:bool=True, # are its reports in the study already?
     )->bool: # False: too late, another has closed it
-        "Tell what came of a cell."
+        "Record the outcome of a cell."
         last = list(outcome.reports.values())[-1:]
         values = list(outcome.values) or ([v for v in last if v == v] if outcome.state == TrialState.PRUNED else [])
         told = reported or all(self.report(trial_id, *pair) for pair in outcome.reports.items())
@@ -253,7 +259,7 @@ class _Writing(_Reading):
 
 # %% ../../nbs/04_searching/04_ledger.ipynb #feb26665
 class Ledger(_Writing):
-    "One worker's hand on a study that others may share."
+    "One worker's access to a study that others may share."
     def read(self) -> Story:
         "The study as it is now, after everything is settled that can be."
         story = self._look()
@@ -261,7 +267,7 @@ class Ledger(_Writing):
         return story
 
     def _settle(self, story):
-        "Close what anybody can close; was there anything?"
+        "Close every trial that can be closed; was there any?"
         running = [(slot, trial) for slot, trial in story.holders.items() if not is_finished(trial)]
         closed = [self._settle_one(story, slot, trial) for slot, trial in running]
         strays = [trial for trial in story.strays if self.is_dead(trial)]
@@ -289,7 +295,7 @@ class Ledger(_Writing):
         slot:int|None, # None: a new one, after all others
         params:Mapping[str, Any], # the cell as choices
         distributions:Mapping[str, BaseDistribution], # of the choices
-        attributes:Mapping[str, Any], # digest and what else shall be known from the start
+        attributes:Mapping[str, Any], # digest, and what else is known from the start
         system:Mapping[str, Any], # what the sampler noted
     )->tuple[int, FrozenTrial]|None: # slot and trial; None: another worker was first
         "Take a slot."
@@ -308,8 +314,10 @@ class Ledger(_Writing):
         return mine
 
 # %% ../../nbs/04_searching/04_ledger.ipynb #255f1327
+#| code-fold: true
+#| code-summary: "_created_once, _first_equal and beating"
 def _created_once(ledger, wanted, mark):
-    "A call that makes a trial, and that finds it where an earlier call made it and was not told."
+    "A call that makes a trial, or finds it if an earlier call made it and got no answer."
     calls = count()
     def create():
         if next(calls):
@@ -319,7 +327,7 @@ def _created_once(ledger, wanted, mark):
     return create
 
 def _first_equal(story, mine):
-    "The slot of an equal cell whose trial was begun before; None where mine is the first, or is known to be a repeat."
+    "The slot of an equal cell whose trial was begun before; None if mine is the first, or known to be a repeat."
     if "repeat_of" in mine.user_attrs: return None
     for slot, trial in story.holders.items():
         same = trial.user_attrs.get("digest") == mine.user_attrs.get("digest") and "repeat_of" not in trial.user_attrs
@@ -329,7 +337,7 @@ def _first_equal(story, mine):
 @contextmanager
 def beating(
     ledger:Ledger, # whose trial is at work
-)->Iterator[None]: # a thread of its own; nothing where nobody else works on the study
+)->Iterator[None]: # in a thread; does nothing if nobody else works on the study
     "A block in which a worker gives signs of life."
     if ledger.alone: yield; return
     stop, trial_id = Event(), cast(int, ledger.at_work)

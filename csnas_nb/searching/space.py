@@ -42,10 +42,12 @@ def _node_choices(space, kind, node):
     return choices
 
 # %% ../../nbs/04_searching/01_space.ipynb #606b26f4
+#| code-fold: true
+#| code-summary: "_check_space: which settings are refused"
 _NODES = Annotated[int, Ge(1), Le(7)]
 
 def _check_space(space):
-    "ValueError where the settings of a space make none."
+    "Raise ValueError if the settings do not make a space."
     if not is_allowed(space.nodes, _NODES): raise ValueError(f"nodes must be in 1..7, got {shown(space.nodes)}")
     if not isinstance(space.primitives, Collection) or not all(isinstance(name, str) for name in space.primitives):
         raise ValueError(f"primitives must be names of operations, got {shown(space.primitives)}")
@@ -73,7 +75,7 @@ class SearchSpace:
 
     @property
     def size(self) -> int:
-        "Number of encodings that can be told apart; several may be writings of one cell."
+        "Number of encodings that can be told apart; several may stand for one cell."
         categorical = [d for d in self.distributions.values() if isinstance(d, CategoricalDistribution)]
         values = math.prod(len(d.choices) for d in categorical)
         orders = math.prod(math.factorial(node) for node in range(2, self.nodes + 2)) ** len(KINDS)
@@ -93,7 +95,7 @@ def _strongest_pair(params, name, node):
     )
 
 def _lowest_pair(params, name, node):
-    "The two edges that are kept where all tie."
+    "The two edges that are kept if all tie."
     return _kept([params[f"{name}_from_{i}_operation"] for i in range(node)], [1.0] * node)
 
 def _kept(operations, strengths):
@@ -105,9 +107,9 @@ def _kept(operations, strengths):
 _PAIR_OF = {"pairs": _chosen_pair, "strengths": _strongest_pair, "released": _lowest_pair}
 
 def decode_genotype(
-    space:SearchSpace, # whose parameters
-    params:Params, # a value for each of them
-)->Genotype: # as written by the parameters, not canonical; ValueError where one is missing
+    space:SearchSpace, # that the parameters belong to
+    params:Params, # a value for each parameter
+)->Genotype: # as the parameters write it, not canonical; raises ValueError if one is missing
     "The cell that a set of parameter values stands for (pairs: ours; strengths: paper; released: its code)."
     cells = []
     with refusing("these parameters make no cell of the space"):
@@ -118,7 +120,7 @@ def decode_genotype(
 
 # %% ../../nbs/04_searching/01_space.ipynb #de75495f
 def random_params(
-    space:SearchSpace, # whose parameters
+    space:SearchSpace, # that the parameters belong to
     seed:int, # same seed, same values
 )->Params: # every choice equally likely, strengths uniform
     "A random cell, as parameter values."
@@ -129,6 +131,8 @@ def random_params(
     }
 
 # %% ../../nbs/04_searching/01_space.ipynb #f8a3eb73
+#| code-fold: true
+#| code-summary: "_different_inputs and _values_of_pair: the values of `pairs` for one node"
 def _different_inputs(pair):
     "The two edges of a node in order of input; an edge with `none` moves aside where both have the same."
     pair = sorted(pair, key=lambda edge: edge[0] == "none")
@@ -141,6 +145,8 @@ def _values_of_pair(space, name, node, pair):
     return ({f"{name}_inputs": f"{i}+{j}"} if node > 2 else {}) | {f"{name}_first": first, f"{name}_second": second}
 
 # %% ../../nbs/04_searching/01_space.ipynb #39ce84ae
+#| code-fold: true
+#| code-summary: "_values_of_edges: the values of `strengths` or `released` for one node"
 def _values_of_edges(space, name, node, pair):
     "The values of `strengths` or `released` for one node."
     kept, values = {i: op for op, i in pair}, {}
@@ -156,6 +162,8 @@ def _values_of_edges(space, name, node, pair):
     return values
 
 # %% ../../nbs/04_searching/01_space.ipynb #bc8e8320
+#| code-fold: true
+#| code-summary: "_checked_values: every value must be a choice of the space"
 def _checked_values(space, genotype, params):
     "The values, if each is a choice of the space; ValueError otherwise."
     for name, value in params.items():
@@ -166,9 +174,9 @@ def _checked_values(space, genotype, params):
 
 # %% ../../nbs/04_searching/01_space.ipynb #92ea5181
 def encode_genotype(
-    space:SearchSpace, # whose parameters
+    space:SearchSpace, # that the parameters belong to
     genotype:Genotype, # with as many nodes, all concatenated, each with two different inputs
-)->Params: # raises ValueError where the cell is not in the space
+)->Params: # raises ValueError if the cell is not in the space
     "The parameter values that stand for a cell."
     values_of, params = _values_of_pair if space.encoding == "pairs" else _values_of_edges, {}
     for kind, cell in genotype.cells.items():
@@ -186,6 +194,8 @@ def encode_genotype(
     return _checked_values(space, genotype, params)
 
 # %% ../../nbs/04_searching/01_space.ipynb #adb01e33
+#| code-fold: true
+#| code-summary: "_rows and _symmetries: every renumbering that leaves a cell as it is"
 def _rows(cell):
     "The edges of each node that are not `none`."
     return {node: frozenset(edge for edge in cell.inputs(node) if edge[0] != "none") for node in cell.nodes}
@@ -199,8 +209,10 @@ def _symmetries(rows, image={0: 0, 1: 1}) -> Iterator[dict[int, int]]:
         if rows[other] == wanted and other not in image.values(): yield from _symmetries(rows, {**image, node: other})
 
 # %% ../../nbs/04_searching/01_space.ipynb #0109ed4f
+#| code-fold: true
+#| code-summary: "count_writings: the number of encodings of a cell"
 def _writings(cell):
-    "Number of `pairs` encodings that are writings of one cell, whose nodes all have different inputs."
+    "Number of `pairs` encodings of one cell, whose nodes all have different inputs."
     rows = _rows(cell)
     needs = {node: {i for _, i in row if i > 1} for node, row in rows.items()}
     @cache
@@ -221,6 +233,8 @@ def count_writings(
     return math.prod(_writings(cell) for cell in genotype.cells.values())
 
 # %% ../../nbs/04_searching/01_space.ipynb #b3db6e93
+#| code-fold: true
+#| code-summary: "_shapes: every shape of a cell once"
 def _input_pairs(space, node):
     "The edges that a node can have, `none` beside one nameless operation."
     pairs = [(("any", i), ("any", j)) for i, j in combinations(range(node), 2)]
@@ -241,6 +255,8 @@ def _shapes(space):
     return cells
 
 # %% ../../nbs/04_searching/01_space.ipynb #a0206d1a
+#| code-fold: true
+#| code-summary: "_colourings: in how many ways the edges of a shape can have operations"
 MAX_COUNTED = 5  # nodes; with six, listing the shapes takes half a minute
 
 def _colourings(rows, operations):
@@ -259,6 +275,8 @@ def _edge_cycles(rows, image):
     return cycles
 
 # %% ../../nbs/04_searching/01_space.ipynb #95cd8e1c
+#| code-fold: true
+#| code-summary: "count_cells: how many different cells there are, exactly"
 def count_cells(
     space:SearchSpace, # of at most 5 nodes, unless it is 'released' without `none`
 )->int: # pairs of a normal and a reduction cell, that is the square of the number for one cell
@@ -271,6 +289,8 @@ def count_cells(
     return sum(_colourings(_rows(shape), operations) for shape in _shapes(space)) ** len(KINDS)
 
 # %% ../../nbs/04_searching/01_space.ipynb #015e1412
+#| code-fold: true
+#| code-summary: "estimate_cells: how many different cells there are, from a sample"
 def estimate_cells(
     space:SearchSpace, # of any size
     samples:int=2000, # random genotypes, at least 2; each gives two random cells
