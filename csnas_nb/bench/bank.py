@@ -47,8 +47,6 @@ class BankRow:
     numbers: dict[str, float]  # by name; NaN where training broke down
 
 # %% ../../nbs/08_bench/01_bank.ipynb #790ac847
-#| code-fold: true
-#| code-summary: "What is refused, and two look-ups"
 def _check_bank(bank):
     "Raises ValueError unless runs, cells and protocols fit together."
     often = Counter((run.cell, run.protocol, run.seed) for run in bank.runs)
@@ -123,8 +121,6 @@ class _BankColumns(_BankData):
         return self.column(self.reference, "accuracy")
 
 # %% ../../nbs/08_bench/01_bank.ipynb #863182c9
-#| code-fold: true
-#| code-summary: "A mean over the seeds of one cell"
 def _mean_of(runs, protocol, number, seed):
     "Mean of a number over the runs of one cell; NaN where it has none."
     values = [numbers[number] for (p, s), numbers in runs.items()
@@ -147,8 +143,6 @@ def row_correlations(
         return (a * b).sum(-1) / np.sqrt((a * a).sum(-1) * (b * b).sum(-1))
 
 # %% ../../nbs/08_bench/01_bank.ipynb #ac18f77c
-#| code-fold: true
-#| code-summary: "Mean agreement of seeds, interval of the ceiling"
 def _with_all_seeds(by_seed): return by_seed[:, np.isfinite(by_seed).all(0)]
 
 def _mean_agreement(by_seed):
@@ -167,8 +161,6 @@ def _ceiling_interval(by_seed, draws):
     return float(low), float(high)
 
 # %% ../../nbs/08_bench/01_bank.ipynb #ebad34f8
-#| code-fold: true
-#| code-summary: "Rows, sizes, and a bank in one line"
 def _whole_rows(bank):
     "A protocol's own images and versions come before the bank's."
     versions, made = bank.about["versions"], {}
@@ -296,8 +288,6 @@ def measure_row(
     return found | {"seconds": time.perf_counter() - start}
 
 # %% ../../nbs/08_bench/01_bank.ipynb #e4b80185
-#| code-fold: true
-#| code-summary: "Numbers from a training with labels, and from a score"
 def _accuracy(genotype, protocol, seed, splits):
     wanted, there = protocol["labelled"], len(splits.train) if splits else 0
     if there < wanted: raise ValueError(f"the protocol needs {wanted:,} labelled training images, got {there:,}")

@@ -145,8 +145,6 @@ def model_of(
     return BankModel(name, accuracy_of, score_of, math.sqrt(true), score_spread, correlation, world)
 
 # %% ../../nbs/08_bench/03_bank_model.ipynb #4d6e43e0
-#| code-fold: true
-#| code-summary: "Cells without gaps, and a fitted score"
 def _kept_cells(bank: Bank, kept: np.ndarray) -> list[Genotype]:
     return [cell for cell, keep in zip(bank.cells.values(), kept) if keep]
 
@@ -160,8 +158,6 @@ def _scored(
     return score_of, float(np.std(score_of.rest)), correlation
 
 # %% ../../nbs/08_bench/03_bank_model.ipynb #49e3dc6f
-#| code-fold: true
-#| code-summary: "Variances, and the correlation of two remainders"
 def _luck(of_seeds):
     "Variance of one seed, without what all cells share."
     return float((of_seeds - of_seeds.mean(1, keepdims=True)).var(0, ddof=1).mean())

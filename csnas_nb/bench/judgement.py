@@ -30,8 +30,6 @@ class Judgement:
     regret_of_five: float  # by training the best five and keeping the best of them
 
 # %% ../../nbs/08_bench/02_judgement.ipynb #45af2e29
-#| code-fold: true
-#| code-summary: "Partial correlations of many draws, and the middle 95 % of a column"
 def _given_size(of_both, with_size, accuracy_size):
     "Partial correlations of many draws; NaN where nothing is left of a column given size."
     left = (1 - with_size**2) * (1 - accuracy_size**2)

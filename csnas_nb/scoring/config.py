@@ -18,8 +18,6 @@ from .views import ViewStrength
 from ..support.checks import Count, Positive, Share, check_settings, require
 
 # %% ../../nbs/03_scoring/04_config.ipynb #26f6fc47
-#| code-fold: true
-#| code-summary: "Names of losses and responses"
 Loss = Literal["infonce", "pirl", "nt_xent"]
 Response = Literal["training_loss", "held_out_loss", "held_out_error", "effective_rank", "loss_and_rank"]
 
@@ -77,8 +75,6 @@ class ScoreConfig:
         return max(1, (count if self.passes is None else round(self.passes / self.epochs)) // self.batch_size)
 
 # %% ../../nbs/03_scoring/04_config.ipynb #db6fc821
-#| code-fold: true
-#| code-summary: "Which settings go together; settings from a file"
 def _check_together(config):
     "ValueError where settings that are fine each by itself make no sense together."
     bank, whole = config.loss != "nt_xent", config.pretext == "transform"

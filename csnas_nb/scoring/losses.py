@@ -13,8 +13,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 # %% ../../nbs/03_scoring/02_losses.ipynb #ce1740da
-#| code-fold: true
-#| code-summary: "Temperatures and shapes that are refused"
 def _check(first:Tensor, second:Tensor, temperature:float=1.0, negatives:Tensor|None=None, keep:Tensor|None=None)->None:
     "Raise ValueError where a temperature or the shapes of embeddings cannot be meant."
     if not temperature > 0: raise ValueError(f"temperature must be above 0, got {temperature}")

@@ -133,8 +133,6 @@ def held_out_count(
     return 0 if config.response == "training_loss" else min(HELD_OUT_MOST, max(2, round(config.held_out * count)))
 
 # %% ../../nbs/03_scoring/05_pretraining.ipynb #af581126
-#| code-fold: true
-#| code-summary: "Which combinations of settings and images are refused"
 def check_fit(
     config:ScoreConfig, # the settings
     images:ImageSet, # the images to score on
@@ -198,8 +196,6 @@ def pretext_loss(
     return two_term_loss(first, second, indices, bank, config.k, config.temperature, config.balance, form).mean(), first
 
 # %% ../../nbs/03_scoring/05_pretraining.ipynb #6ead9ef4
-#| code-fold: true
-#| code-summary: "NT-Xent in single precision"
 def _agreement(first, second, config, accelerator):
     "Mean NT-Xent, in single precision also where the network is not: cosines over a small τ do not bear 8 bits."
     first, second = (gather_rows(part, accelerator) for part in (first, second))
@@ -228,8 +224,6 @@ class Deck:
         return torch.cat(dealt)
 
 # %% ../../nbs/03_scoring/05_pretraining.ipynb #24f9af39
-#| code-fold: true
-#| code-summary: "The loss as a training step, in one process or several"
 def make_pretext_step(
     model:PretextModel, # in training mode
     bank:MemoryBank|None, # filled; None with NT-Xent and where nothing is compared
@@ -342,8 +336,6 @@ def one_cycle(
     return 0.5 * (1 + math.cos(math.pi * (step - rising + 1) / (steps - rising + 1)))
 
 # %% ../../nbs/03_scoring/05_pretraining.ipynb #cc06be25
-#| code-fold: true
-#| code-summary: "Size, mean and deviation from a file, checked"
 _SHOWN = {"sides": tuple[int, int], "mean": tuple[float, float, float], "std": tuple[float, float, float]}
 
 def shown_from(

@@ -29,8 +29,6 @@ from .trials import Objective, OnTrial
 from ..support.storages import StorageAway, attributes_of, masked, open_storage, patient, quiet_optuna
 
 # %% ../../nbs/04_searching/10_joining.ipynb #33148833
-#| code-fold: true
-#| code-summary: "find_study: a study in a shared storage, waited for if need be"
 def find_study(
     address:str, # of its storage
     name:str, # of the study
@@ -56,8 +54,6 @@ def find_study(
         time.sleep(1)
 
 # %% ../../nbs/04_searching/10_joining.ipynb #ee17b4df
-#| code-fold: true
-#| code-summary: "_images_of, _check_images and _objective_of"
 def _images_of(settings, joining, data, root):
     "The images of a study, loaded here as they were loaded there."
     origin = origin_as_of_now(joining["origin"])
@@ -86,8 +82,6 @@ def _objective_of(settings, images, objective):
     raise ValueError(f"this study is scored by {name}, and its workers need the same function (--plugin, --objective)")
 
 # %% ../../nbs/04_searching/10_joining.ipynb #2c0725a1
-#| code-fold: true
-#| code-summary: "options_of: stored settings as objects"
 def options_of(
     settings:Mapping[str, Any], # of a study, as `agreed_settings` gives them
     joining:Mapping[str, Any], # what the study tells its workers

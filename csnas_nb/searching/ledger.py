@@ -120,8 +120,6 @@ def counted_trials(
     return [trial for trial in finished_trials(study) if is_feasible(trial)]
 
 # %% ../../nbs/04_searching/04_ledger.ipynb #e96e7bff
-#| code-fold: true
-#| code-summary: "as_seen and settle_copy: trials for a copy of the study"
 def as_seen(
     trial:FrozenTrial, # of a study
     over:bool, # is it shown as finished? else as running
@@ -169,8 +167,6 @@ def process_is_gone(
     return False
 
 # %% ../../nbs/04_searching/04_ledger.ipynb #ce0630e0
-#| code-fold: true
-#| code-summary: "_Reading: what a worker reads in a study, and is_dead"
 MAX_DEATHS = 3
 "Workers that may die over one cell."
 
@@ -207,8 +203,6 @@ class _Reading:
         return time.monotonic() - when > self.grace
 
 # %% ../../nbs/04_searching/04_ledger.ipynb #8b49a5a3
-#| code-fold: true
-#| code-summary: "_Writing: report, lose and finish"
 class _Writing(_Reading):
     "What a worker writes into a study."
     def _write(self, call, *arguments):
@@ -314,8 +308,6 @@ class Ledger(_Writing):
         return mine
 
 # %% ../../nbs/04_searching/04_ledger.ipynb #255f1327
-#| code-fold: true
-#| code-summary: "_created_once, _first_equal and beating"
 def _created_once(ledger, wanted, mark):
     "A call that makes a trial, or finds it if an earlier call made it and got no answer."
     calls = count()

@@ -57,8 +57,6 @@ SAMPLERS = {
 }
 
 # %% ../../nbs/04_searching/02_proposals.ipynb #379e45f3
-#| code-fold: true
-#| code-summary: "with_start: a start-up for a short search"
 _STARTS = {"tpe": "startup", "nsga2": "population"}
 
 def with_start(
@@ -74,8 +72,6 @@ def with_start(
     return replace(config, **{setting: max(trials // 2, 2 if setting == "population" else 1)})
 
 # %% ../../nbs/04_searching/02_proposals.ipynb #6f64a387
-#| code-fold: true
-#| code-summary: "_Given and _Generations: two of Optuna's samplers, adapted"
 class _Given(RandomSampler):
     "Proposes given values (Optuna's own sampler of this kind is experimental)."
     def __init__(self, given):
@@ -168,8 +164,6 @@ class Limits:
         }
 
 # %% ../../nbs/04_searching/02_proposals.ipynb #e2e3e1f2
-#| code-fold: true
-#| code-summary: "described: what is written down about a cell before it is scored"
 def described(
     genotype:Genotype, # canonical
     origin:str, # who proposed it

@@ -54,8 +54,6 @@ class _CountedTrials:
         return sum(not is_feasible(t) for t in finished_trials(self.study))
 
 # %% ../../nbs/04_searching/06_results.ipynb #88b2b338
-#| code-fold: true
-#| code-summary: "_lowest and _in_one_line"
 def _lowest(result):
     "The trial with the lowest score; RuntimeError if there is none."
     if not result.complete:
@@ -164,8 +162,6 @@ def _standing(trial):
     return 1, -len(trial.intermediate_values), *trial.intermediate_values.values()
 
 # %% ../../nbs/04_searching/06_results.ipynb #f9196a09
-#| code-fold: true
-#| code-summary: "Colours and marks of the dots"
 ORIGIN_COLOURS = {"given": "#3c8d4a", "random": "#999999", "tpe": "#2f6fb0", "nsga2": "#7a4fa3", "unseen": "#b5651d"}
 
 def _history_styles(origin, colour):

@@ -56,8 +56,6 @@ def search_settings(
                        seed=seed)
 
 # %% ../../nbs/04_searching/07_run_folder.ipynb #50f37a79
-#| code-fold: true
-#| code-summary: "as_of_now: settings of earlier versions, with today's names"
 def as_of_now(
     settings:dict[str, Any], # of a stored search
 )->dict[str, Any]: # with today's names
@@ -70,8 +68,6 @@ def as_of_now(
     return as_question(**settings)
 
 # %% ../../nbs/04_searching/07_run_folder.ipynb #e13bc034
-#| code-fold: true
-#| code-summary: "whole_database: an error names the file that cannot be read"
 STUDY = "study.db"
 "File of a run folder with its trials."
 
@@ -90,8 +86,6 @@ def whole_database(
         raise ValueError(f"{path} cannot be read: {' '.join(str(error).split())}") from error
 
 # %% ../../nbs/04_searching/07_run_folder.ipynb #13523e0f
-#| code-fold: true
-#| code-summary: "study_storage: the SQLite file of a run folder"
 def study_storage(
     folder:Path|str, # run folder
 )->optuna.storages.RDBStorage: # its SQLite file; raises ValueError if it is damaged
@@ -104,8 +98,6 @@ def study_storage(
                      f"left")
 
 # %% ../../nbs/04_searching/07_run_folder.ipynb #32772803
-#| code-fold: true
-#| code-summary: "Place: folder, storage and name"
 COPY_OF = "copy_of"
 
 @dataclass(frozen=True)
@@ -133,8 +125,6 @@ class Place:
                              f"folder")
 
 # %% ../../nbs/04_searching/07_run_folder.ipynb #36b57b61
-#| code-fold: true
-#| code-summary: "_is_empty and _check_not_lost"
 def _is_empty(path):
     "Is a database without a byte, in its file and in its log?"
     return not any(file.is_file() and file.stat().st_size for file in (path, path.with_name(f"{path.name}-wal")))
@@ -178,8 +168,6 @@ def open_study(
             if isinstance(storage, optuna.storages.RDBStorage) and not place.storage: fold_log(storage)
 
 # %% ../../nbs/04_searching/07_run_folder.ipynb #0d8731bb
-#| code-fold: true
-#| code-summary: "_opened: a study, made or found"
 def _opened(storage, name, directions):
     "A study, and whether it was made just now; ValueError if it minimises something else."
     try: return optuna.create_study(study_name=name, directions=directions, storage=storage), True
@@ -188,8 +176,6 @@ def _opened(storage, name, directions):
     raise ValueError(f"study {name!r} minimises {len(study.directions)} numbers, not {len(directions)}: choose another")
 
 # %% ../../nbs/04_searching/07_run_folder.ipynb #87540c8a
-#| code-fold: true
-#| code-summary: "_agree and agreed_settings: settings are compared, or written if the study is new"
 SETTLING = 10.0
 "Seconds that the first worker of a study has to write its settings, before another does."
 
@@ -269,8 +255,6 @@ def _copy_study(study, path, what):
         storage.engine.dispose()                                           # the last to leave folds the log in
 
 # %% ../../nbs/04_searching/07_run_folder.ipynb #5925b7f6
-#| code-fold: true
-#| code-summary: "write_settings: settings.json, with the versions of every run"
 _log = logging.getLogger(__name__)
 PACKAGES = ("csnas-nb", "torch", "torchvision", "kornia", "optuna", "numpy")
 "Packages on which numbers depend: a continued search warns if their versions differ, a shared one refuses."
@@ -294,8 +278,6 @@ def write_settings(
     )
 
 # %% ../../nbs/04_searching/07_run_folder.ipynb #c9b4258d
-#| code-fold: true
-#| code-summary: "read_settings"
 def read_settings(
     folder:Path|str, # run folder
 )->dict[str, Any]: # raises FileNotFoundError if there is none

@@ -42,8 +42,6 @@ def _node_choices(space, kind, node):
     return choices
 
 # %% ../../nbs/04_searching/01_space.ipynb #606b26f4
-#| code-fold: true
-#| code-summary: "_check_space: which settings are refused"
 _NODES = Annotated[int, Ge(1), Le(7)]
 
 def _check_space(space):
@@ -131,8 +129,6 @@ def random_params(
     }
 
 # %% ../../nbs/04_searching/01_space.ipynb #f8a3eb73
-#| code-fold: true
-#| code-summary: "_different_inputs and _values_of_pair: the values of `pairs` for one node"
 def _different_inputs(pair):
     "The two edges of a node in order of input; an edge with `none` moves aside where both have the same."
     pair = sorted(pair, key=lambda edge: edge[0] == "none")
@@ -145,8 +141,6 @@ def _values_of_pair(space, name, node, pair):
     return ({f"{name}_inputs": f"{i}+{j}"} if node > 2 else {}) | {f"{name}_first": first, f"{name}_second": second}
 
 # %% ../../nbs/04_searching/01_space.ipynb #39ce84ae
-#| code-fold: true
-#| code-summary: "_values_of_edges: the values of `strengths` or `released` for one node"
 def _values_of_edges(space, name, node, pair):
     "The values of `strengths` or `released` for one node."
     kept, values = {i: op for op, i in pair}, {}
@@ -162,8 +156,6 @@ def _values_of_edges(space, name, node, pair):
     return values
 
 # %% ../../nbs/04_searching/01_space.ipynb #bc8e8320
-#| code-fold: true
-#| code-summary: "_checked_values: every value must be a choice of the space"
 def _checked_values(space, genotype, params):
     "The values, if each is a choice of the space; ValueError otherwise."
     for name, value in params.items():
@@ -194,8 +186,6 @@ def encode_genotype(
     return _checked_values(space, genotype, params)
 
 # %% ../../nbs/04_searching/01_space.ipynb #adb01e33
-#| code-fold: true
-#| code-summary: "_rows and _symmetries: every renumbering that leaves a cell as it is"
 def _rows(cell):
     "The edges of each node that are not `none`."
     return {node: frozenset(edge for edge in cell.inputs(node) if edge[0] != "none") for node in cell.nodes}
@@ -209,8 +199,6 @@ def _symmetries(rows, image={0: 0, 1: 1}) -> Iterator[dict[int, int]]:
         if rows[other] == wanted and other not in image.values(): yield from _symmetries(rows, {**image, node: other})
 
 # %% ../../nbs/04_searching/01_space.ipynb #0109ed4f
-#| code-fold: true
-#| code-summary: "count_writings: the number of encodings of a cell"
 def _writings(cell):
     "Number of `pairs` encodings of one cell, whose nodes all have different inputs."
     rows = _rows(cell)
@@ -233,8 +221,6 @@ def count_writings(
     return math.prod(_writings(cell) for cell in genotype.cells.values())
 
 # %% ../../nbs/04_searching/01_space.ipynb #b3db6e93
-#| code-fold: true
-#| code-summary: "_shapes: every shape of a cell once"
 def _input_pairs(space, node):
     "The edges that a node can have, `none` beside one nameless operation."
     pairs = [(("any", i), ("any", j)) for i, j in combinations(range(node), 2)]
@@ -255,8 +241,6 @@ def _shapes(space):
     return cells
 
 # %% ../../nbs/04_searching/01_space.ipynb #a0206d1a
-#| code-fold: true
-#| code-summary: "_colourings: in how many ways the edges of a shape can have operations"
 MAX_COUNTED = 5  # nodes; with six, listing the shapes takes half a minute
 
 def _colourings(rows, operations):
@@ -275,8 +259,6 @@ def _edge_cycles(rows, image):
     return cycles
 
 # %% ../../nbs/04_searching/01_space.ipynb #95cd8e1c
-#| code-fold: true
-#| code-summary: "count_cells: how many different cells there are, exactly"
 def count_cells(
     space:SearchSpace, # of at most 5 nodes, unless it is 'released' without `none`
 )->int: # pairs of a normal and a reduction cell, that is the square of the number for one cell
@@ -289,8 +271,6 @@ def count_cells(
     return sum(_colourings(_rows(shape), operations) for shape in _shapes(space)) ** len(KINDS)
 
 # %% ../../nbs/04_searching/01_space.ipynb #015e1412
-#| code-fold: true
-#| code-summary: "estimate_cells: how many different cells there are, from a sample"
 def estimate_cells(
     space:SearchSpace, # of any size
     samples:int=2000, # random genotypes, at least 2; each gives two random cells

@@ -49,8 +49,6 @@ class _ScoredAgain:
         return self.cells[min(means)[1]] if means else None
 
 # %% ../../nbs/04_searching/09_stability.ipynb #978820ed
-#| code-fold: true
-#| code-summary: "_mean_correlation: Spearman's, over all pairs of columns"
 def _mean_correlation(ranks):
     "Mean of Spearman's correlation over all pairs of columns."
     upper = np.triu_indices(ranks.shape[1], 1)
@@ -79,8 +77,6 @@ class Stability(_ScoredAgain):
         return float((self.ranks.iloc[0] == 1).mean())
 
 # %% ../../nbs/04_searching/09_stability.ipynb #0d11f113
-#| code-fold: true
-#| code-summary: "_check_rescore, _question, _read_answers and _answers"
 def _check_rescore(result, top, best, seeds):
     "Raise ValueError if there is nothing to compare, or no seed to compare with."
     if top < 2 or len(best) < 2:
@@ -143,8 +139,6 @@ def rescore(
     return Stability(tuple(cells), tuple(t.values[0] for t in best), tuple(seeds), rows)
 
 # %% ../../nbs/04_searching/09_stability.ipynb #f0fb2db4
-#| code-fold: true
-#| code-summary: "stability_table: the new scores as text"
 def stability_table(
     stability:Stability, # from `rescore`
 )->str: # one line a cell, and what it means

@@ -66,8 +66,6 @@ def score_objective(
     return objective
 
 # %% ../../nbs/04_searching/08_study.ipynb #55117f75
-#| code-fold: true
-#| code-summary: "objective_name and counted_size"
 def objective_name(
     objective:Objective, # a function of one's own
 )->str: # raises ValueError if it has no name
@@ -90,8 +88,6 @@ def counted_size(
     return lambda genotype: network_size(genotype, channels, layers, side=images.sides)
 
 # %% ../../nbs/04_searching/08_study.ipynb #af0e133c
-#| code-fold: true
-#| code-summary: "deadline and _checked_call: arguments that do not fit"
 def deadline(
     timeout:float|None, # seconds from now, above 0; None: never
 )->float: # Unix time
@@ -110,8 +106,6 @@ def _checked_call(images, trials, config, space, options, objective, seed, worke
     return "label_free_score" if objective is None else objective_name(objective)
 
 # %% ../../nbs/04_searching/08_study.ipynb #35f88385
-#| code-fold: true
-#| code-summary: "_Job, _work_alone and _work: one worker"
 @dataclass(frozen=True)
 class _Job:
     "What a worker of a search needs to know."
@@ -148,8 +142,6 @@ def _work(index, job, operations):
         _work_alone(study, replace(job, device=own_device(job.device, index)), alone=False)
 
 # %% ../../nbs/04_searching/08_study.ipynb #17587402
-#| code-fold: true
-#| code-summary: "_side_by_side, _somewhere and _in_memory: several workers"
 def _side_by_side(study, job, workers, progress, on_trial):
     "Several workers, watched over by this process."
     Ledger(study, alone=job.place.storage is None).read()                # nobody is at work in a locked folder

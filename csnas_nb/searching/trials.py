@@ -52,8 +52,6 @@ def horizon(
     return max(0, slot - delay)
 
 # %% ../../nbs/04_searching/05_trials.ipynb #feef6f67
-#| code-fold: true
-#| code-summary: "Proposer: see, propose, is_hopeless"
 class Proposer:
     "A search as its sampler sees it: in memory, in order, up to a horizon."
     def __init__(
@@ -124,8 +122,6 @@ class Proposer:
         return self.study.pruner.prune(self.study, trial)
 
 # %% ../../nbs/04_searching/05_trials.ipynb #68ef9dbd
-#| code-fold: true
-#| code-summary: "_has_learned and _unseen_params"
 def _has_learned(sampler, done):
     "Does the sampler propose from what it has seen, or still at random?"
     states = (TrialState.COMPLETE, TrialState.PRUNED) if sampler.kind == "tpe" else (TrialState.COMPLETE,)
@@ -155,8 +151,6 @@ def score_cell(
     return Outcome(TrialState.COMPLETE, details, (value, *more), reports)
 
 # %% ../../nbs/04_searching/05_trials.ipynb #4bc4ebd7
-#| code-fold: true
-#| code-summary: "_value_and_details: what an objective may return"
 def _value_and_details(answer):
     "What an objective returned, as a number and details as JSON gives them back; ValueError if it is neither."
     value, details = answer if isinstance(answer, tuple) and len(answer) == 2 else (answer, {})
@@ -168,8 +162,6 @@ def _value_and_details(answer):
         raise ValueError(f"the details of an objective must be JSON ({allowed}), got {details!r}: {error}") from error
 
 # %% ../../nbs/04_searching/05_trials.ipynb #28ebe32c
-#| code-fold: true
-#| code-summary: "_Loop: takes a slot, with the same cell or a new one"
 class _Loop:
     "A worker of a search."
     def __init__(self, ledger, proposer, objective, trials, cost):
@@ -228,8 +220,6 @@ class _Loop:
         return claimed
 
 # %% ../../nbs/04_searching/05_trials.ipynb #66d734fc
-#| code-fold: true
-#| code-summary: "_is_first_of and _TooLate"
 def _is_first_of(trial, genotype):
     "Is this the trial of the same cell that is scored, and not one that waits for it?"
     return trial.user_attrs["digest"] == genotype.digest and "repeat_of" not in trial.user_attrs
@@ -237,8 +227,6 @@ def _is_first_of(trial, genotype):
 class _TooLate(Exception): "Another worker has closed the trial."
 
 # %% ../../nbs/04_searching/05_trials.ipynb #60a36fa3
-#| code-fold: true
-#| code-summary: "_Scoring: scores a claimed cell, and handles errors"
 class _Scoring(_Loop):
     "A worker of a search, with what may go wrong while a cell is scored."
     def score(self, slot: int, trial: FrozenTrial) -> None:
@@ -291,8 +279,6 @@ class _Scoring(_Loop):
         _log.warning("%s, attempt %d of %d: %s", genotype.name, raised, MAX_ERRORS, text, exc_info=error)
 
 # %% ../../nbs/04_searching/05_trials.ipynb #31bc04e9
-#| code-fold: true
-#| code-summary: "Watch and _check_not_stuck"
 PAUSE, MAX_PAUSE = 0.02, 1.0
 "Seconds between two looks of a worker that waits for others."
 

@@ -143,8 +143,6 @@ class _CheckedTask(_CheckedScores):
         return _surely_below(self.error, self.instances, self.baseline)
 
 # %% ../../nbs/04_searching/03_trust.ipynb #3f63df81
-#| code-fold: true
-#| code-summary: "_surely_below: below the baseline by a tenth, and by more than luck"
 def _surely_below(error, instances, baseline):
     "Whether an error of so many instances is below the baseline by a tenth, and by more than luck (Wilson)."
     if not math.isfinite(error): return False
@@ -152,8 +150,6 @@ def _surely_below(error, instances, baseline):
     return bool(surely < baseline and error <= (1 - LEARNT) * baseline)
 
 # %% ../../nbs/04_searching/03_trust.ipynb #44d4d938
-#| code-fold: true
-#| code-summary: "_over_pairs and _whole_sizes: helpers of the properties below"
 def _over_pairs(whole, compare):
     "Mean over all pairs of seeds."
     if len(whole) < 2: return math.nan
@@ -189,8 +185,6 @@ class ScoreCheck(_CheckedTask):
         return _over_pairs(self.whole, lambda a, b: partial_correlation(a, b, _whole_sizes(self)))
 
 # %% ../../nbs/04_searching/03_trust.ipynb #87aeda7e
-#| code-fold: true
-#| code-summary: "_check_counts: at least 6 cells and 2 seeds"
 FIRST = 2  # cells after which a check stops if they learn nothing
 
 def _check_counts(cells, seeds):
@@ -227,8 +221,6 @@ def check_score(
     return check
 
 # %% ../../nbs/04_searching/03_trust.ipynb #new00020
-#| code-fold: true
-#| code-summary: "_gathered: a check from the scores so far"
 def _gathered(config, drawn, rows, before, images):
     "A check from the scores so far, by cell and seed."
     def numbers(of): return tuple(tuple(of(score) for score in row) for row in rows)
@@ -274,8 +266,6 @@ def verdict(
     return True, f"the task can be learnt, and two seeds agree on the order of the cells ({agreement})"
 
 # %% ../../nbs/04_searching/03_trust.ipynb #81b881fe
-#| code-fold: true
-#| code-summary: "check_table: checks as lines of text"
 def check_table(
     checks:dict[str, ScoreCheck], # by name of the score
 )->str: # one line a score
@@ -309,8 +299,6 @@ def advise(
     return best, "; ".join(f"{name}: {verdict(check)[1]}" for name, check in checks.items()), checks
 
 # %% ../../nbs/04_searching/03_trust.ipynb #dbe49408
-#| code-fold: true
-#| code-summary: "check_to_dict: a check as JSON"
 def check_to_dict(
     check:ScoreCheck, # any
 )->dict[str, Any]: # JSON; what is not a number becomes None
