@@ -33,7 +33,7 @@ from execnb.nbio import dict2nb, mk_cell, read_nb, write_nb
 
 NAME = street.order()[0]
 WHOLE = ["# Title\n\n> line", f"{execution.OPENING} much",
-         "## Recap\n\nSo.\n\n**Exercises**\n\n1. Do\n2. Think\n\nNext: [it](NEXT)", "## Solutions",
+         "## Recap\n\nSo.\n\n**Exercises**\n\n1. *Change this and see.* Do\n2. *Open.* Think\n\nNext: [it](NEXT)", "## Solutions",
          "**1.** Done", "**2.** Thought"]
 
 
@@ -67,8 +67,16 @@ class TestForm(unittest.TestCase):
 
     def test_nothing(self):
         found = execution.form_faults(notebook("# Title"), NAME)
-        self.assertEqual(len(found), 5)
+        self.assertEqual(len(found), 7)
         self.assertEqual(execution.form_faults(notebook("# Title"), street.FRONT), [])
+
+    def test_reading(self):
+        made = "#| export\ndef f(): return 1"
+        self.assertEqual(execution.reading_faults(notebook("Why.", mk_cell(made))), [])
+        for cells in (["word " * 2_501], [mk_cell("a = 1\n" * 401)], ["Why.", mk_cell("f()"), mk_cell(made)]):
+            self.assertEqual(len(execution.reading_faults(notebook(*cells))), 1)
+        away = mk_cell("#| code-fold: true\n" + "a = 1\n" * 401), mk_cell(made.replace("\n", "\n#| code-fold: true\n", 1))
+        self.assertEqual(execution.reading_faults(notebook("Why.", *away)), [])
 
     def test_pictures(self):
         picture = mk_cell("show()")

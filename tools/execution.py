@@ -29,6 +29,9 @@ OPENING = "**What you will have at the end:**"
 TITLE = re.compile(r"# \S[^\n]*(\n+> \S[^\n]*)?\s*")
 SHELL = re.compile(r"^[ \t]*!(?!=)(?:.*\\\n)*.*", re.MULTILINE)  # a line for the shell, with those that continue it
 OUR_PYTHON, HELD = '!"{sys.executable}" -m ', "assert _exit_code == 0"
+KINDS = ("*Change this and see.*", "*Open.*")  # of exercises
+WORDS, LINES = 2_500, 400  # of a notebook; lines of code that is not folded
+EXPORTED, DEFINED = re.compile(r"#\| export"), re.compile(r"(?m)^\s*(?:def|class) ")
 LIMIT = 240  # seconds a cell may take on Colab
 FIGURES = "%config InlineBackend.print_figure_kwargs = {'bbox_inches': 'tight', 'metadata': {'Software': None}}"
 
@@ -104,6 +107,20 @@ def shell_faults(notebook) -> list[str]:
     return found
 
 
+def reading_faults(notebook) -> list[str]:
+    "What makes a notebook hard to read: too much of it, or a definition that nobody introduces."
+    cells = [cell for cell in notebook.cells if not is_stamp(cell)]
+    seen = [cell for cell in cells if cell.cell_type == "code" and not is_folded(cell)]
+    words = sum(len(cell.source.split()) for cell in cells if cell.cell_type == "markdown")
+    lines = sum(cell.source.count("\n") + 1 for cell in seen)
+    found = [f"{words:,} words, {WORDS:,} at most"] * (words > WORDS)
+    found += [f"{lines} lines of code in sight, {LINES} at most: fold what is not taught"] * (lines > LINES)
+    for above, cell in zip(cells, cells[1:]):
+        if cell in seen and EXPORTED.match(cell.source) and DEFINED.search(cell.source) and above.cell_type == "code":
+            found.append(f"no prose above what is defined in cell {cell.id}")
+    return found
+
+
 def form_faults(notebook, name: str) -> list[str]:
     "What a notebook lacks of what every notebook has; the front page, but for captions, goes its own way."
     found = shell_faults(notebook)
@@ -129,8 +146,9 @@ def form_faults(notebook, name: str) -> list[str]:
         f"the recap must end with `Next: …` to {link}": last.startswith("Next: ") and f"]({link})" in last,
         "no `## Solutions`": appendix,
         f"solutions {solutions} for exercises {exercises}": solutions == exercises,
+        **{f"no exercise is {kind}": kind in recap for kind in KINDS},
     }
-    return found + [problem for problem, holds in checks.items() if not holds]
+    return found + reading_faults(notebook) + [problem for problem, holds in checks.items() if not holds]
 
 
 def faults(path: Path) -> list[str]:
