@@ -332,6 +332,16 @@ class TestStreet(unittest.TestCase):
         self.assertNotIn("**", street.line(street.FRONT))
 
 
+class TestRooms(unittest.TestCase):
+    def test_signature(self):
+        def of(text): return rooms.signature(rooms.ast.parse(text).body[0])
+        self.assertEqual(of("def f(a: int, *, b: str = 'x') -> int: pass"), "a, *, b='x'")
+        self.assertEqual(of("@dataclass(frozen=True)\nclass C:\n    a: int\n    b: int = 1\n    c: int = field()"), "a, b=1, c")
+        self.assertEqual(of("class C(NamedTuple):\n    a: int"), "a")
+        self.assertEqual(of("class C:\n    def __init__(self, a: int): pass"), "a")
+        self.assertEqual(of("A = 1"), "")
+
+
 class TestPages(Temporary):
     def test_texts(self):
         self.assertEqual(pages.site_link("../03_scoring/02_losses.ipynb", "02_networks"), "../03_scoring/losses.ipynb")
@@ -347,11 +357,39 @@ class TestPages(Temporary):
                                   "[`z`](https://csnas-nb.github.io/csnas_nb/02_networks/genotype.html#genotype.live)")
         path = self.folder / "02_two.ipynb"
         write_nb(notebook(known, unknown, method, mk_cell("show()"), "*A house.*", "[o](01_one.ipynb#a)"), path)
-        pages.rewrite_notebook(path, "02_networks/02_two.ipynb")
+        pages.rewrite_notebook(path, "02_networks/02_two.ipynb", path)
         self.assertEqual([cell.source for cell in read_nb(self.folder / "two.ipynb").cells],
                          ["[`x`](/02_networks/genotype.html#genotype)", "`y`",
                           "[`z`](/02_networks/genotype.html#genotype)",
                           '#| fig-alt: "A house."\nshow()', "*A house.*", "[o](one.ipynb#a)"])
+
+    def test_in_sight(self):
+        name, public = rooms.modules()["networks.genotype"].notebook, "class Genotype:\n    pass"
+        cells = [mk_cell("#| default_exp networks.genotype"), mk_cell("#| export\nimport re"), mk_cell("import os"),
+                 mk_cell(f"#| export\n{public}"), mk_cell("#| exporti\ndef _own(): pass"), mk_cell("!ls"),
+                 mk_cell("a = 1\n" * 20), mk_cell("#| hide\n1")]
+        cells[6]["outputs"] = [{"data": {"image/png": ""}}]
+        for place, cell in enumerate(cells):
+            cell["id"] = f"cell{place}"
+        written = {cell.id: mk_cell(cell.source) for cell in cells}
+        for cell in cells:
+            cell.source = cell.source.removeprefix("#| exporti\n").removeprefix("#| export\n")
+        shown = [cell.source for cell in pages.in_sight(cells, written, name)]
+        self.assertEqual(len(shown), 7)
+        self.assertRegex(shown[0], '(?s)code-fold: true.*"Imports"\nimport re')
+        self.assertRegex(shown[1], '(?s)"Imports of the examples"\nimport os')
+        self.assertRegex(shown[2], r"### Genotype \{#genotype .api\}\s+\[source\]\(https://\S+genotype.py#L\d+\)")
+        self.assertEqual(shown[3:6], [public, "def _own(): pass", "!ls"])
+        self.assertIn("Code of the picture", shown[6])
+
+    def test_solved(self):
+        code = mk_cell('#| code-fold: true\n#| code-summary: "Solution 1"\n1')
+        cells = notebook("**1.** no", "## Solutions\n\n**1.** Yes.", code, "Still.", "**2.** No.").cells
+        found = [cell.source for cell in pages.solved(cells)]
+        self.assertEqual(found[0], "**1.** no")
+        self.assertEqual(found[3:5], ["1", "Still."])
+        self.assertEqual([text.count("<details") for text in found], [0, 0, 1, 0, 0, 1, 0])
+        self.assertEqual([text.count("</details") for text in found], [0, 0, 0, 0, 0, 1, 1])
 
     def test_problems(self):
         self.write("picture.png", "x")

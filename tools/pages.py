@@ -151,7 +151,7 @@ def solved(cells: list) -> list:
             found.append(cell)
             continue
         within = within or cell.source.startswith("## Solutions")
-        for text in SOLUTION.split(cell.source) if within else [cell.source]:
+        for text in filter(None, SOLUTION.split(cell.source)) if within else [cell.source]:
             if within and (number := re.match(r"\*\*(\d+)\.", text)):
                 closing = "</details>\n\n" * opened
                 text, opened = f"{closing}<details class=\"solution\"><summary>Solution {number[1]}</summary>\n\n{text}", True
@@ -159,9 +159,9 @@ def solved(cells: list) -> list:
     return found + [mk_cell("</details>", "markdown")] * opened
 
 
-def rewrite_notebook(path: Path, name: str) -> None:
+def rewrite_notebook(path: Path, name: str, source: Path) -> None:
     "Give a staged notebook its page's name, the library's code, links that hold, and captions as pictures' texts."
-    notebook, written = read_nb(path), read_nb(project.ROOT / "nbs" / name)
+    notebook, written = read_nb(path), read_nb(source)
     cells = [cell for cell in notebook.cells if cell.get("id") not in ("colab-install", "street")]  # there is a sidebar
     notebook.cells = solved(in_sight(cells, {cell.id: cell for cell in written.cells}, name))
     for cell, below in zip(notebook.cells, [*notebook.cells[1:], notebook.cells[0]]):
@@ -180,14 +180,15 @@ def rewrite_notebook(path: Path, name: str) -> None:
 
 
 def stage_site() -> Path:
-    "Let nbdev add the API documentation to copies of the notebooks, and name the copies as their pages."
+    "Let nbdev link names in copies of the notebooks; show the library's code there, and name the copies as pages."
     from nbdev.quarto import refresh_quarto_yml
     from nbdev.serve import proc_nbs
 
     refresh_quarto_yml()
     stage = proc_nbs(force=True, n_workers=project.WORKERS)
     for path in sorted(stage.rglob("*.ipynb")):
-        rewrite_notebook(path, path.relative_to(stage).as_posix())
+        name = path.relative_to(stage).as_posix()
+        rewrite_notebook(path, name, project.ROOT / "nbs" / name)
     for path in stage.glob("*.md"):
         rewrite(path, lambda text: relink(text, lambda link: site_link(link, "")))
     (stage / "reference.md").write_text(rooms.reference(), encoding="utf-8")
