@@ -40,8 +40,6 @@ class EpochOrder(Sampler[tuple[int, int]]):
         return ((self.epoch, position) for position in epoch_order(self.labels, self.recipe, generator).tolist())
 
 # %% ../../nbs/05_evaluating/03_batches.ipynb #5ff966ac
-#| code-fold: true
-#| code-summary: "labels_of: the labels, or an error that says that there are none"
 def labels_of(
     images:LabelledImages, # any
 )->Tensor: # (N,), int64; raises ValueError where there are none
@@ -114,8 +112,6 @@ def check_trainable(
     check_side(height, width, recipe.layers, recipe.stem)
 
 # %% ../../nbs/05_evaluating/03_batches.ipynb #d3b39edb
-#| code-fold: true
-#| code-summary: "checked_splits: the same checks for a whole evaluation"
 def checked_splits(
     data:Splits|ImageSet, # as `evaluate` takes it
     seeds:Sequence[int], # one at least

@@ -37,8 +37,6 @@ from ..support.resuming import optimiser_state, restore_optimiser
 _log = logging.getLogger(__name__)
 
 # %% ../../nbs/05_evaluating/05_checkpoints.ipynb #e2837e44
-#| code-fold: true
-#| code-summary: "The names of a training run's files"
 CHECKPOINT, NETWORK, LOG = "training.safetensors", "network.safetensors", "log.csv"
 "The files of a training run: as long as it runs, when it is done, and throughout."
 
@@ -67,8 +65,6 @@ def write_log(
     except OSError as error: _log.warning("%s is not written: %s", path, error)    # a spreadsheet may hold it: go on
 
 # %% ../../nbs/05_evaluating/05_checkpoints.ipynb #5fe53c68
-#| code-fold: true
-#| code-summary: "read_log: a log as a table, checked"
 def read_log(
     path:Path, # CSV, as `write_log` leaves it
 )->pd.DataFrame: # a row an epoch, one at least; raises ValueError where it is something else
@@ -131,8 +127,6 @@ def run_identity(
                        start=None if start is None else tensors_key(weights_of(start)), **cropped)
 
 # %% ../../nbs/05_evaluating/05_checkpoints.ipynb #4c4da63c
-#| code-fold: true
-#| code-summary: "check_identity: does a file belong to this run, and if not, what differs?"
 def _changed(old, new):
     "Names of the entries that have changed."
     return [name for name in new if differences({name: old.get(name)}, {name: new[name]})]
@@ -212,8 +206,6 @@ def read_checkpoint(
     return state
 
 # %% ../../nbs/05_evaluating/05_checkpoints.ipynb #93c829b6
-#| code-fold: true
-#| code-summary: "Private helpers: what read_checkpoint checks and restores"
 def _go_on_with(training, header, tensors):
     "Set weights, momentum and the scaler of fp16; return the progress so far."
     def part(prefix): return {name.removeprefix(prefix): v for name, v in tensors.items() if name.startswith(prefix)}
@@ -328,8 +320,6 @@ def load_trained(
     return trained
 
 # %% ../../nbs/05_evaluating/05_checkpoints.ipynb #2683a1e2
-#| code-fold: true
-#| code-summary: "Private helper: a trained network from the contents of its file, entry by entry"
 def _trained_from(header, weights):
     "A trained network from the contents of its file."
     before: dict[str, Any] = {"preparation": PREPARATION, "temperature": None}       # earlier versions did not say

@@ -26,8 +26,6 @@ from ..support.machine import evaluating
 from ..support.steps import StepConfig, TrainStep, run_steps
 
 # %% ../../nbs/05_evaluating/04_loop.ipynb #fe47846a
-#| code-fold: true
-#| code-summary: "An import for type checkers only"
 if TYPE_CHECKING: from accelerate import Accelerator
 
 # %% ../../nbs/05_evaluating/04_loop.ipynb #b272cf20

@@ -221,8 +221,6 @@ def class_table(
                         index=any_names(classes).rename("class"))
 
 # %% ../../nbs/05_evaluating/02_measures.ipynb #6978d6d5
-#| code-fold: true
-#| code-summary: "as_table: rows of text in columns of fixed width"
 def as_table(
     heads:Sequence[str], # of the columns
     rows:Sequence[Sequence[str]], # as many entries each as there are heads

@@ -20,8 +20,6 @@ from ..images.image_set import ImageSet
 from ..support.checks import Count, Positive, Share, check_settings, require
 
 # %% ../../nbs/05_evaluating/01_recipes.ipynb #6092dd0b
-#| code-fold: true
-#| code-summary: "One name for images in memory and images in files"
 LabelledImages = ImageSet | DiskImages
 "What a network is trained on: images in memory, or files."
 

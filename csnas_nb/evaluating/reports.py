@@ -101,8 +101,6 @@ class Report(_TestErrors):
     def __repr__(self) -> str: return _report_line(self)
 
 # %% ../../nbs/05_evaluating/07_reports.ipynb #f8e041da
-#| code-fold: true
-#| code-summary: "How an error and a report are printed"
 def format_error(
     report:Report, # of one seed or more
 )->str: # '2.23 % ± 0.16'
@@ -118,8 +116,6 @@ def _report_line(report):
 def _as_number(value): return value.error if isinstance(value, Calibration) else value
 
 # %% ../../nbs/05_evaluating/07_reports.ipynb #5393acd1
-#| code-fold: true
-#| code-summary: "report_to_dict: a report as JSON data"
 def report_to_dict(
     report:Report, # any
 )->dict[str, Any]: # JSON
@@ -136,8 +132,6 @@ def _plain(value):
     return None if isinstance(value, float) and math.isnan(value) else value
 
 # %% ../../nbs/05_evaluating/07_reports.ipynb #0c3d3587
-#| code-fold: true
-#| code-summary: "report_from_dict: a report from JSON data, checked"
 def report_from_dict(
     data:dict[str, Any], # from `report_to_dict`, perhaps by way of JSON
 )->Report: # the same report; raises ValueError that names the entry where the data is of another form
@@ -152,8 +146,6 @@ def report_from_dict(
     return report
 
 # %% ../../nbs/05_evaluating/07_reports.ipynb #554638a4
-#| code-fold: true
-#| code-summary: "Private helper: do the entries of a report fit together?"
 def _sound(report):
     "By entry: does it fit the others?"
     seeds, classes, measures = len(report.seeds), len(report.classes), report.measures
@@ -222,8 +214,6 @@ def evaluate(
     return replace(report, files=tuple((run.place / NETWORK).as_posix() for run in asked))
 
 # %% ../../nbs/05_evaluating/07_reports.ipynb #7c175898
-#| code-fold: true
-#| code-summary: "plot_confusion: the confusion matrix of a report"
 def plot_confusion(
     report:Report, # any
 )->Figure: # closed, so that it is shown once
@@ -244,8 +234,6 @@ class Compared:
         return f"{self.role}: {self.report.genotype.name}{', pretrained' if self.report.start else ''}"
 
 # %% ../../nbs/05_evaluating/07_reports.ipynb #331d8b44
-#| code-fold: true
-#| code-summary: "Private helper: the entries of one cell in both tables"
 def _entries(row: Compared, k: int) -> tuple[list[str], list[str]]:
     "The entries of a cell in both tables: errors (without top-k if k is 1), and costs."
     report, (low, high) = row.report, (100 * min(1.0, max(0.0, x)) for x in row.report.interval)
@@ -258,8 +246,6 @@ def _entries(row: Compared, k: int) -> tuple[list[str], list[str]]:
              f"{1 / report.latency.batched:,.0f}", f"{report.memory / 2**20:,.0f}", f"{report.seconds:.1f}"])
 
 # %% ../../nbs/05_evaluating/07_reports.ipynb #7163a225
-#| code-fold: true
-#| code-summary: "comparison_table: both tables"
 def comparison_table(
     rows:Sequence[Compared], # at least one
 )->str: # fixed width, two tables of one line a cell
@@ -291,8 +277,6 @@ def difference_table(
     return "\n".join(lines)
 
 # %% ../../nbs/05_evaluating/07_reports.ipynb #a067120c
-#| code-fold: true
-#| code-summary: "Private helper: the left half, test errors against multiply-adds"
 def _draw_errors(axis: Axes, rows: Sequence[Compared]) -> None:
     "Test errors against multiply-adds: one dot, one interval and one dash a seed for each row."
     from matplotlib.ticker import EngFormatter, NullFormatter
@@ -307,8 +291,6 @@ def _draw_errors(axis: Axes, rows: Sequence[Compared]) -> None:
     axis.set(xlabel="multiply-adds an image", ylabel="test error, %")
 
 # %% ../../nbs/05_evaluating/07_reports.ipynb #1736186d
-#| code-fold: true
-#| code-summary: "Private helper: the right half, a line for each cell over the classes"
 def _draw_classes(axis: Axes, rows: Sequence[Compared]) -> None:
     "The share of each class that is recognised: a line for each row, with a legend."
     classes = rows[0].report.classes
@@ -335,8 +317,6 @@ def plot_comparison(
     return figure
 
 # %% ../../nbs/05_evaluating/07_reports.ipynb #c45e44b5
-#| code-fold: true
-#| code-summary: "best_of_evaluation: the network with the lowest validation error"
 def best_of_evaluation(
     folder:Path, # that the command `csnas evaluate` worked on
 )->Path: # of a network.safetensors; raises FileNotFoundError

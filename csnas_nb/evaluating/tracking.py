@@ -9,9 +9,11 @@ __all__ = ['Tracker']
 import dataclasses
 import logging
 import math
+import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -37,8 +39,6 @@ def epochs_in(
     return tuple(Epoch(**{name: float(row.get(name, math.nan)) for name in names}) for row in rows)
 
 # %% ../../nbs/05_evaluating/08_tracking.ipynb #03f0ae7c
-#| code-fold: true
-#| code-summary: "follow_logs: report new epochs of several trainings from their logs"
 def follow_logs(
     folder:Path, # that all are kept in
     runs:Sequence[TrainingRun], # to follow
@@ -59,8 +59,6 @@ def follow_logs(
     return tell
 
 # %% ../../nbs/05_evaluating/08_tracking.ipynb #5c4c617e
-#| code-fold: true
-#| code-summary: "check_tool: is the tool known and installed?"
 def check_tool(
     name:str, # of a tool
 )->None: # raises ValueError for a name that Accelerate does not know, RuntimeError where a package is missing
@@ -72,8 +70,6 @@ def check_tool(
         raise RuntimeError(f"curves for {name} need one more package: pip install {name}")
 
 # %% ../../nbs/05_evaluating/08_tracking.ipynb #28bf037f
-#| code-fold: true
-#| code-summary: "open_tool: begin or continue a run of a tool"
 def open_tool(
     name:str, # of the tool
     folder:Path, # run folder
@@ -90,18 +86,23 @@ def open_tool(
     if name == "wandb":
         key = question_key({"folder": str(folder.resolve()), "curve": curve}, 16)
         run = own(project, dir=str(place), name=curve, id=key, resume="allow")
-    elif name == "mlflow": run = own(project, logging_dir=_store(place), run_name=curve, run_id=identity)
+    elif name == "mlflow":
+        _keep_runs_in(place)
+        run = own(project, logging_dir=(place / "artifacts").resolve().as_uri(), run_name=curve, run_id=identity)
     else: run = own(curve, **({"logging_dir": str(place)} if base.requires_logging_directory else {}))
     if hasattr(run, "start"): run.start()                                   # earlier versions of Accelerate have none
     return run
 
-def _store(place):
-    "The database in which MLflow keeps its runs, as its newer versions require."
-    return f"sqlite:///{place.resolve().as_posix()}/mlflow.db"
+OWN_STORE = "mlflow/mlflow.db"  # of a run folder: MLflow's newer versions ask for a database
+
+def _keep_runs_in(place):
+    "MLflow's runs go to the run folder, unless its user has named another place for them."
+    mlflow = import_module("mlflow")
+    named = "MLFLOW_TRACKING_URI" in os.environ or (
+        mlflow.is_tracking_uri_set() and not mlflow.get_tracking_uri().endswith(OWN_STORE))
+    if not named: mlflow.set_tracking_uri(f"sqlite:///{place.resolve().parent.as_posix()}/{OWN_STORE}")
 
 # %% ../../nbs/05_evaluating/08_tracking.ipynb #c4f88a2f
-#| code-fold: true
-#| code-summary: "Curve: the steps that one run of a tool already has"
 @dataclass
 class Curve:
     "The steps that one run of a tool already has, and its last numbers."
@@ -169,8 +170,6 @@ class Curves:
             one.run = None
 
 # %% ../../nbs/05_evaluating/08_tracking.ipynb #ed65d8b5
-#| code-fold: true
-#| code-summary: "Private helper: write into the tool, then into the list"
 def _write(curves, name, step, numbers, settings, mark):
     "Write numbers into the tool, then into the list of its steps."
     one, new = curves.curves[name], not curves.curves[name].steps
@@ -188,8 +187,6 @@ def _write(curves, name, step, numbers, settings, mark):
     one.keep()
 
 # %% ../../nbs/05_evaluating/08_tracking.ipynb #6150e9eb
-#| code-fold: true
-#| code-summary: "Private helpers: the numbers of an epoch and of a trial, the settings of a training"
 def _numbers(epoch):
     "The numbers of an epoch, in groups."
     return {"train/loss": epoch.loss, "train/error": epoch.error, "valid/loss": epoch.valid_loss,

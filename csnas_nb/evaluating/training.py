@@ -57,8 +57,6 @@ def one_epoch(
                  training.optimiser.param_groups[0]["lr"], time.perf_counter() - start)
 
 # %% ../../nbs/05_evaluating/06_training.ipynb #45dbaf98
-#| code-fold: true
-#| code-summary: "same_buffers: the averages of the first process for all processes"
 def same_buffers(
     training:Training, # any
 )->None: # nothing to do where one process works alone
@@ -87,8 +85,6 @@ def remember(
         state.best, state.best_weights = len(state.epochs) - 1, weights_of(training.network)
 
 # %% ../../nbs/05_evaluating/06_training.ipynb #96adb8f6
-#| code-fold: true
-#| code-summary: "training_bar: the progress bar, as a context"
 class training_bar:
     "A progress bar over all images of all epochs, as a context (tqdm)."
     def __init__(
@@ -173,8 +169,6 @@ def train_epochs(
     return state
 
 # %% ../../nbs/05_evaluating/06_training.ipynb #73b9c5be
-#| code-fold: true
-#| code-summary: "begin_with: copy the weights of another network, with clear errors if it does not fit"
 def begin_with(
     network:Network, # whose weights to set; its classifier and auxiliary head stay as they are
     start:Network|None, # of the same cells, channels and layers; None: nothing is taken over
@@ -241,8 +235,6 @@ OnEpoch = Callable[[TrainingRun, int, Epoch], None]
 "Called with a training, the number of an epoch (from 0) and its results; may raise an exception to stop."
 
 # %% ../../nbs/05_evaluating/06_training.ipynb #e6f139f8
-#| code-fold: true
-#| code-summary: "told_of: a callback for one training, called in the first process only"
 def told_of(
     run:TrainingRun, # any
     on_epoch:OnEpoch|None, # None: no callback

@@ -59,8 +59,6 @@ def plot_activation_maps(
     return figure
 
 # %% ../../nbs/06_using/01_activation_maps.ipynb #d29f6697
-#| code-fold: true
-#| code-summary: "Private helpers: choose images, enlarge the evidence"
 def _chosen(
     classifier: Classifier, images: ImageSet, count: int, wrong: bool, seed: int
 ) -> tuple[ImageSet, Tensor, Tensor]:

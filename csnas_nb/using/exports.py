@@ -104,8 +104,6 @@ def export_onnx(
         return compare(module, answer, example)
 
 # %% ../../nbs/06_using/03_exports.ipynb #0fde3975
-#| code-fold: true
-#| code-summary: "onnx_example: a program that uses an ONNX file"
 def onnx_example(
     path:Path|str, # of an ONNX file
 )->str: # a Python program: takes a picture's name, prints its class and probability

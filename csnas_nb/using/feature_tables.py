@@ -91,8 +91,6 @@ class PictureFeatures:
         FEATURE_FILES[feature_file(path)](self, Path(path))
 
 # %% ../../nbs/06_using/05_feature_tables.ipynb #055f0678
-#| code-fold: true
-#| code-summary: "The three formats: CSV, NumPy, Parquet"
 def _to_csv(found, path):
     text = found.table.to_csv(index=False)
     with whole_file(path) as part: part.write_bytes(text.encode(errors="backslashreplace"))
@@ -119,8 +117,6 @@ def feature_file(
     raise ValueError(f"the file to write ends in {', '.join(FEATURE_FILES)}, got {Path(path).name}")
 
 # %% ../../nbs/06_using/05_feature_tables.ipynb #84bdb76f
-#| code-fold: true
-#| code-summary: "catalogue_of: all pictures of a source; private helper: their pixels"
 def catalogue_of(
     source:Path|str, # folder of images, or a data set that comes by name
     root:Path|str|None=None, # where to look first for such a data set
@@ -167,8 +163,6 @@ def picture_features(
     return _with_names(entries, kept, sorted({*positions.tolist()} - {*kept}), torch.cat(found))
 
 # %% ../../nbs/06_using/05_feature_tables.ipynb #76d12c1d
-#| code-fold: true
-#| code-summary: "encoder_sides and private helpers: size, names, mean and deviation"
 def encoder_sides(
     encoder:Encoder, # any
     size:int|None, # that is asked for

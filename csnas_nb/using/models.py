@@ -29,8 +29,6 @@ from ..support.files import from_plain, read_json, read_regular, refusing, write
 from ..support.seeds import derived_seed, seeded
 
 # %% ../../nbs/06_using/06_models.ipynb #e3443983
-#| code-fold: true
-#| code-summary: "cell_config, and a private helper that builds the network"
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 "Mean and deviation of ImageNet, timm's defaults."
 
@@ -94,8 +92,6 @@ class _Timm(nn.Module):
         return chosen if intermediates_only else (maps[-1], chosen)
 
 # %% ../../nbs/06_using/06_models.ipynb #3c31c99f
-#| code-fold: true
-#| code-summary: "Private helpers: feature maps of each resolution, and changes of the configuration"
 def _ends(layers):
     "The last cells before each halving, and the last of all."
     return sorted({position - 1 for position in reductions(layers) if position} | {layers - 1})
@@ -128,8 +124,6 @@ def _changed(model, **values):
     if isinstance(getattr(model, "pretrained_cfg", None), dict): model.pretrained_cfg["num_classes"] = model.num_classes
 
 # %% ../../nbs/06_using/06_models.ipynb #51beedea
-#| code-fold: true
-#| code-summary: "Read weights, build a model from checked files, and timm's description of the images"
 WEIGHTS, _FETCH = "model.safetensors", ("revision", "cache_dir", "force_download", "local_files_only", "token")
 "The file of the weights on the Hub; the options of a download."
 
@@ -220,8 +214,6 @@ class CellModel(_Timm, PyTorchModelHubMixin, library_name="csnas_nb", pipeline_t
         return ModelCard(model_card(self, **kwargs))
 
 # %% ../../nbs/06_using/06_models.ipynb #64a4c7ce
-#| code-fold: true
-#| code-summary: "model_card: README.md of a model"
 def model_card(
     model:CellModel, # any
     license:str="unknown", # of the weights, as the Hub names it
