@@ -58,7 +58,7 @@ _PLACE = {name: room for room, names in _ROOMS.items() for name in names}
 __all__ = sorted(_PLACE)
 
 def __getattr__(name: str) -> Any:
-    "A name of the front door, its room opened now."
+    "One of the fifteen names; its module is imported now."
     if name not in _PLACE:
         raise AttributeError(f"module 'csnas_nb' has no attribute {name!r}: it offers {', '.join(__all__)}")
     globals()[name] = found = getattr(import_module(f"csnas_nb.{_PLACE[name]}"), name)
@@ -66,5 +66,5 @@ def __getattr__(name: str) -> Any:
     return found
 
 def __dir__() -> list[str]:
-    "What the front door offers."
+    "All names of the package, imported or not."
     return sorted({*globals(), *__all__})
