@@ -110,7 +110,7 @@ def draw_cell(
     arrows = [*edges, *(("", node, "out", 0.0, 0.5) for node in cell.outputs)]
     for op, start, end, bend, _ in arrows: _draw_arrow(axis, place[start], place[end], op, bend)
     nodes = [_draw_node(axis, x, y, node) for node, (x, y) in place.items()]
-    axis.get_figure(root=True).draw_without_rendering()
+    axis.figure.canvas.figure.draw_without_rendering()
     pixels = {node: axis.transData.transform(xy) for node, xy in place.items()}
     _draw_labels(axis, edges, [_arc(pixels[start], pixels[end], bend) for _, start, end, bend, _ in arrows], nodes)
 
@@ -124,7 +124,7 @@ def _edges_into(cell, node, place):
 
 def _draw_labels(axis, edges, arcs, nodes):
     "Names of operations on their arrows; where they find no room kernel sizes, and a legend of colours."
-    figure = axis.get_figure(root=True)
+    figure = axis.figure.canvas.figure                                     # also where the axis is in a part of a figure
     point = figure.dpi / 72
     ends = np.array([arc[2] - (SHRINK + HEAD / 2) * point * _direction(arc) for arc in arcs])
     boxes = np.array([node.get_bbox_patch().get_window_extent().extents for node in nodes])
