@@ -66,13 +66,13 @@ def own_rows(
 
 def gather_rows(
     rows:Tensor, # (n, …), of this process; as many in each
-    accelerator:"Accelerator|None"=None, # of several processes, which all compute the same of it; None: there is one
+    accelerator:"Accelerator|None"=None, # of several processes, which all compute the same loss; None: there is one
 )->Tensor: # (n * processes, …), the same in all processes; gradients go back to the rows of each
     "The rows of all processes, process by process."
     return rows if accelerator is None else _Gathered.apply(rows, accelerator)
 
 class _Gathered(torch.autograd.Function):
-    "Forward: the rows of all processes. Backward: the gradient of the own ones, as often as there are processes."
+    "Forward: the rows of all processes. Backward: the gradient of the own rows, times the number of processes."
     @staticmethod
     def forward(ctx, rows, accelerator):
         ctx.accelerator = accelerator

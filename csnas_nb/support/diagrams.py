@@ -32,15 +32,15 @@ class Arrow(NamedTuple):
     start: str  # name of a box
     end: str  # name of another
     word: str = ""  # beside its middle
-    bend: float = 0.0  # of a bow, in parts of its length; 0: straight
+    bend: float = 0.0  # height of its curve as a part of its length; 0: straight
 
 # %% ../../nbs/12_support/14_diagrams.ipynb #d663b140
 def draw_diagram(
     boxes:Mapping[str, Box], # by name
     arrows:Sequence[Arrow], # between them
     size:tuple[float, float]=(7.0, 2.5), # width and height in inches
-)->Figure: # closed, so that it is shown once; raises ValueError for a kind or a box that is not known
-    "Boxes and arrows."
+)->Figure: # closed, so that it is shown once; raises ValueError for an unknown kind or box
+    "Draw boxes and arrows."
     import matplotlib.pyplot as plt
     for box in boxes.values():
         if box.kind not in COLOURS: raise ValueError(f"a box is one of {', '.join(COLOURS)}, got {box.kind!r}")
@@ -78,7 +78,7 @@ def _draw_arrow(axis: Axes, drawn: Mapping[str, Text], arrow: Arrow) -> None:
 def overlaps(
     figure:Figure, # with texts in its axes
 )->list[str]: # what overlaps, or lies outside; empty where all can be read
-    "Texts of a figure that are in each other's way."
+    "Texts of a figure that overlap or leave it."
     figure.canvas.draw()
     texts = [text for axes in figure.axes for text in axes.texts if text.get_text()]
     places = [(text.get_text().split("\n")[0], (text.get_bbox_patch() or text).get_window_extent()) for text in texts]

@@ -15,7 +15,7 @@ from torch.autograd.function import once_differentiable
 
 # %% ../../nbs/12_support/06_fast.ipynb #a0564bed
 def keep_freed_memory()->bool: # False where there is no glibc to tell
-    "Tells the allocator to keep freed memory for the next tensor instead of handing it back to the system."
+    "Tell the allocator to keep freed memory for the next tensor instead of returning it to the system."
     import ctypes
     try: mallopt = ctypes.CDLL(None).mallopt
     except (AttributeError, OSError, TypeError): return False
@@ -24,7 +24,7 @@ def keep_freed_memory()->bool: # False where there is no glibc to tell
 
 # %% ../../nbs/12_support/06_fast.ipynb #819debb1
 def _runs_here(x: Tensor) -> bool:
-    "Do the CPU's own ways apply? To numbers on the CPU, not in mixed precision, not while PyTorch compiles or exports."
+    "Do the methods for the CPU apply? Only on the CPU, not in mixed precision, not while PyTorch compiles or exports."
     if x.device.type != "cpu" or type(x) not in (Tensor, nn.Parameter) or torch.is_autocast_enabled("cpu"): return False
     if torch.compiler.is_compiling(): return False
     tracing = torch.jit.is_tracing()  # pyright: ignore[reportPrivateImportUsage]  # public, but not in __all__
@@ -33,7 +33,7 @@ def _runs_here(x: Tensor) -> bool:
 def channels_last(
     x:Tensor, # (N, C, H, W)
 )->Tensor: # the same numbers; on the CPU the channels of a pixel lie side by side, elsewhere they lie as they did
-    "The order in memory that convolutions, pooling and batch norm are fastest with on the CPU."
+    "The memory order in which convolutions, pooling and batch norm are fastest on the CPU."
     return x.contiguous(memory_format=torch.channels_last) if _runs_here(x) else x
 
 # %% ../../nbs/12_support/06_fast.ipynb #86effd25
@@ -63,8 +63,8 @@ def _is_small(x: Tensor) -> bool:
 
 def in_order(
     x:Tensor, # (N, C, H, W)
-)->Tensor: # the same numbers; where PyTorch's order suits, as they were
-    "A map in the order in memory that suits its size: channels first where it is small, else channels last."
+)->Tensor: # the same numbers; copied only if their order has to change
+    "A map in the memory order that suits its size: channels first if it is small, else channels last."
     if not _is_small(x): return channels_last(x)
     first = x.transpose(0, 1)
     return x if first.is_contiguous() else first.contiguous().transpose(0, 1)
@@ -299,7 +299,7 @@ def norm_of_separable(
 def diagonal_pixels(
     x:Tensor, # (N, C, H, W)
 )->tuple[Tensor, Tensor]: # (N, C, ceil(H/2), ceil(W/2)): even rows and columns; odd ones, zeros where there are none
-    "The two quarters of a map that `FactorizedReduce` looks at."
+    "The two quarters of a map that `FactorizedReduce` uses."
     if _is_small(x):
         even, odd = (_map(_flat(x) @ matrix, _halved(x.shape[2:], 2))
                      for matrix in _diagonals(tuple(x.shape[2:]), x.dtype))

@@ -75,7 +75,7 @@ def _sweep(path):
 
 # %% ../../nbs/12_support/01_files.ipynb #f6bafc16
 def _to_disk(folder):
-    "Brings the names in a folder to the disk, where system and file system can."
+    "Flush the names in a folder to the disk, if the system and the file system can."
     if os.name != "posix": return
     handle = os.open(folder, os.O_RDONLY)
     try: os.fsync(handle)
@@ -115,7 +115,7 @@ class Busy(ValueError):
 def only_one(
     folder:Path|None, # made if need be; None: no lock
     doing:str="working", # what the process does there, for the error
-)->Iterator[None]: # inside: nobody else is in the folder; raises Busy, a ValueError, where somebody is
+)->Iterator[None]: # inside: no other process is in the folder; raises Busy, a ValueError, if one is
     "A folder belongs to one process at a time; a killed one leaves no lock behind (filelock)."
     if folder is None: yield; return
     from filelock import Timeout
@@ -134,8 +134,8 @@ FOREIGN = (ArithmeticError, AttributeError, LookupError, MemoryError, RuntimeErr
 def refusing(
     words:str, # what is refused: 'run/check.json is no check'
     *others:type[Exception], # errors of a library that count as well
-)->Iterator[None]: # inside: what goes wrong is ValueError in these words, and the reason
-    "A block that takes apart what a stranger wrote."
+)->Iterator[None]: # inside: an error becomes a ValueError with these words and the reason
+    "A block that parses data from elsewhere: what goes wrong in it becomes one ValueError with the reason."
     try: yield
     except (*FOREIGN, *others) as error:
         plain = isinstance(error, (ValueError, *others))
@@ -152,7 +152,7 @@ def check_regular(
     path:Path|str, # of what should be a file
     most_bytes:int, # that it may have
 )->int: # its bytes; raises FileNotFoundError where nothing is there, ValueError where it is something else or too much
-    "Is this a plain file, and no larger than that? Asked before it is opened, for to open a pipe is to wait."
+    "Is this a plain file, and not too large? Checked before it is opened, since opening a pipe may wait forever."
     try: status = os.stat(path)
     except FileNotFoundError: raise FileNotFoundError(f"no such file: {path}") from None
     if not stat.S_ISREG(status.st_mode): raise ValueError(f"{path} is {_kind(status)}, not a file")
@@ -164,7 +164,7 @@ def read_regular(
     path:Path|str, # of a plain file
     most_bytes:int=MOST_BYTES, # that are read
 )->bytes: # all of it; raises FileNotFoundError, or ValueError that names what is there and is no such file
-    "A plain file whole; what is a pipe, a folder, a device or too large is refused, not waited for."
+    "Read a plain file whole; a pipe, a folder, a device or a file that is too large is refused at once."
     check_regular(path, most_bytes)
     handle = os.open(path, os.O_RDONLY | _NO_WAIT | getattr(os, "O_BINARY", 0))
     with open(handle, "rb") as file: content = file.read(most_bytes + 1)
@@ -174,7 +174,7 @@ def read_regular(
 def read_json(
     path:Path|str, # of a file that is there
     *needed:str, # names that it must have
-)->dict[str, Any]: # raises ValueError that names the file where it holds something else
+)->dict[str, Any]: # raises ValueError that names the file if it holds something else
     "A file that holds a JSON object."
     content = read_regular(path)
     with refusing(f"{path} is not whole JSON"): found = json.loads(content.decode("utf-8"))
@@ -230,8 +230,8 @@ def _dataclass_from(kind, data, name):
 def inside(
     folder:Path|str, # where the files of a list should be
     name:str, # as the list has it, relative to the folder
-)->Path: # it need not be there; raises ValueError where it lies outside of the folder
-    "A file that a stranger's list names."
+)->Path: # it need not exist; raises ValueError if it lies outside the folder
+    "A path from a list of files, provided that it lies inside the folder."
     if isinstance(name, str) and name and (Path(folder) / name).resolve().is_relative_to(Path(folder).resolve()):
         return Path(folder) / name
     raise ValueError(f"{repr(name)[:200]} does not lie in {folder}")
@@ -314,7 +314,7 @@ def save_figure(
     path:Path|str, # of a PNG file
     dpi:int=150, # dots an inch
 )->bool: # False: it could not be drawn or written, which is logged
-    "A figure as a file that appears whole or not at all; one that fails is left out."
+    "Save a figure as a file that appears whole or not at all; a figure that fails is left out."
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="Glyph .* missing from")

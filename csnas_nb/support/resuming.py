@@ -18,17 +18,17 @@ def optimiser_state(
     optimiser:torch.optim.Optimizer, # of the model's weights
     model:nn.Module, # whose names the weights have
 )->dict[str, Tensor]: # 'exp_avg.stem.0.weight' and so on; empty before the first step
-    "What an optimiser remembers of each weight."
+    "An optimiser's state of each weight, by names that a file can hold."
     names: dict[Tensor, str] = {weight: name for name, weight in model.named_parameters()}
     return {f"{kind}.{names[weight]}": value for weight, kept in optimiser.state.items()
             for kind, value in kept.items() if isinstance(value, Tensor)}
 
 def restore_optimiser(
-    optimiser:torch.optim.Optimizer, # of the same kind, that has not taken a step
+    optimiser:torch.optim.Optimizer, # of the same kind, new: it has not taken a step
     model:nn.Module, # with the same names
     state:Mapping[str, Tensor], # from `optimiser_state`
 )->None:
-    "Gives an optimiser its memory back; rates and settings stay as they are."
+    "Restore an optimiser's state; learning rates and settings stay as they are."
     weights, groups = dict(model.named_parameters()), optimiser.param_groups
     there = {weight for group in groups if group.get("fused") or group.get("capturable") for weight in group["params"]}
     for name, value in state.items():
@@ -54,7 +54,7 @@ def restore_random_state(
     state:Mapping[str, Tensor], # from `random_state`
     device:str|torch.device, # where the training goes on
 )->None:
-    "Sets the generators; that of a device only where the training ran on such a one before."
+    "Restore the generators; a device's own only if the training ran on such a device before."
     torch.set_rng_state(state["cpu"])
     kind = torch.device(device).type
     if kind == "cuda" and kind in state: torch.cuda.set_rng_state(state[kind], device)
@@ -71,16 +71,16 @@ class Resumable(Protocol):
         "Train one epoch; False where training broke down."
         ...
     def keep(self) -> None:
-        "Write down all that the next epoch needs."
+        "Save all that the next epoch needs."
         ...
     def tell(self) -> None:
-        "Tell whoever wants to know what the last epoch showed; may raise to stop."
+        "Report what the last epoch showed; may raise to stop."
         ...
 
 # %% ../../nbs/12_support/08_resuming.ipynb #d7b29779
 def run_epochs(
     run:Resumable, # a training, new or put where it was
-    keep_after:float=0.0, # least seconds between two writings; 0: every epoch is kept
+    keep_after:float=0.0, # least seconds between two savings; 0: after every epoch
 )->None:
     "All epochs that are still to come."
     last, written = time.monotonic(), False

@@ -93,9 +93,9 @@ def _run(step, *inputs):
 
 # %% ../../nbs/12_support/07_steps.ipynb #9c3bb393
 def lay_out_state(
-    optimiser:torch.optim.Optimizer, # of any kind; what it keeps is laid anew, numbers unchanged
+    optimiser:torch.optim.Optimizer, # of any kind; its numbers do not change
 )->None:
-    "What the optimiser keeps of a weight lies in memory as the weight does."
+    "Give the optimiser's state the memory order of its weights."
     for weight, kept in optimiser.state.items():
         for name, value in kept.items():
             if isinstance(value, Tensor) and value.shape == weight.shape and value.stride() != weight.stride():
@@ -130,8 +130,8 @@ class Tape(TorchDispatchMode):
 def unchanged(
     model:nn.Module, # parameters and buffers
     optimiser:torch.optim.Optimizer, # that has taken a step, so that it has its memory
-)->Iterator[None]: # afterwards, also after an error, all is as it was; RuntimeError where the optimiser made new memory
-    "Training steps inside leave no trace, not even in the random state."
+)->Iterator[None]: # afterwards, even after an error, all is restored; RuntimeError if the optimiser made new state
+    "A block whose training steps are undone at its end, random state included."
     def held():
         kept = tree_leaves(list(optimiser.state.values()))
         return [*model.parameters(), *model.buffers(), *filter(torch.is_tensor, kept)]
