@@ -2,7 +2,7 @@
 
 Two properties. What is valid goes out and comes in again unchanged. What is not valid raises ValueError or
 FileNotFoundError (the command: exit code 2 and one line), in words that name the value or the file; never another
-error, never without end. About 1,900 cases, the same in every run; with CSNAS_SLOW=1 twenty times as many. What the
+error, never without end. About 2,200 cases, the same in every run; with CSNAS_SLOW=1 twenty times as many. What the
 library gets wrong would be left out and marked `# fault:`; take such a mark away when the fault is mended.
 """
 from __future__ import annotations

@@ -47,10 +47,12 @@ def draw_diagram(
     for name in {name for arrow in arrows for name in arrow[:2]}:
         if name not in boxes: raise ValueError(f"an arrow needs the boxes {', '.join(boxes)}, got {name!r}")
     figure, axis = plt.subplots(figsize=size)
-    axis.set(xlim=_around([box.x for box in boxes.values()], 0.6), ylim=_around([box.y for box in boxes.values()], 0.55))
+    axis.set(xlim=_around([box.x for box in boxes.values()], 0.6),
+             ylim=_around([box.y for box in boxes.values()], 0.55))
     axis.axis("off"); axis.set_position((0.0, 0.0, 1.0, 1.0))
     drawn = {name: axis.text(box.x, box.y, _lines(box.text), ha="center", va="center", fontsize=11, color="black",
-                             bbox={"boxstyle": "round,pad=0.45", "facecolor": COLOURS[box.kind], "edgecolor": "#444444"})
+                             bbox={"boxstyle": "round,pad=0.45", "facecolor": COLOURS[box.kind],
+                                   "edgecolor": "#444444"})
              for name, box in boxes.items()}
     figure.canvas.draw()                                                     # now the texts know their boxes
     for arrow in arrows: _draw_arrow(axis, drawn, arrow)

@@ -43,9 +43,9 @@ def check_held(
     "Refuse images that do not fit into memory."
     needed, there = 3 * count * math.prod(sides), free_memory()
     if needed <= there: return
-    raise ValueError(f"{count:,} images of {sides[0]}x{sides[1]} take {needed / 1e9:,.1f} GB, and {there / 1e9:,.1f} GB of "
-                     "memory are free: on_disk=True (csnas: --on-disk) keeps them in a file, or ask for fewer or smaller "
-                     "ones")
+    raise ValueError(f"{count:,} images of {sides[0]}x{sides[1]} take {needed / 1e9:,.1f} GB, and {there / 1e9:,.1f} GB "
+                     "of memory are free: on_disk=True (csnas: --on-disk) keeps them in a file, or ask for fewer or "
+                     "smaller ones")
 
 # %% ../../nbs/12_support/13_mapped.ipynb #02ed9a55
 def store_pixels(

@@ -27,7 +27,8 @@ from optuna.storages import BaseStorage
 
 # %% ../../nbs/12_support/11_storages.ipynb #84fa65c8
 _log = logging.getLogger(__name__)
-ADDRESSES = "postgresql://USER:PASSWORD@HOST:PORT/NAME, grpc://HOST:PORT, sqlite:///FILE or journal:////FULL/PATH/OF/FILE"
+ADDRESSES = ("postgresql://USER:PASSWORD@HOST:PORT/NAME, grpc://HOST:PORT, sqlite:///FILE or "
+             "journal:////FULL/PATH/OF/FILE")
 
 def _parts(address):
     "Scheme, user and password as written, the place, options."
