@@ -105,14 +105,17 @@ def draw_cell(
     place = _cell_layout(cell)
     xs, ys = zip(*place.values())
     axis.set_title(title, fontsize=10); axis.axis("off")
-    axis.set_xlim(min(xs) - 0.5, max(xs) + 0.5); axis.set_ylim(min(ys) - 1, max(ys) + 0.6)
+    axis.set_xlim(min(xs) - 0.5, max(xs) + 0.5)
     edges = [edge for node in cell.nodes for edge in _edges_into(cell, node, place)]
     arrows = [*edges, *(("", node, "out", 0.0, 0.5) for node in cell.outputs)]
     for op, start, end, bend, _ in arrows: _draw_arrow(axis, place[start], place[end], op, bend)
     nodes = [_draw_node(axis, x, y, node) for node, (x, y) in place.items()]
-    axis.figure.canvas.figure.draw_without_rendering()
-    pixels = {node: axis.transData.transform(xy) for node, xy in place.items()}
-    _draw_labels(axis, edges, [_arc(pixels[start], pixels[end], bend) for _, start, end, bend, _ in arrows], nodes)
+    for dense in (False, True):
+        axis.set_ylim(min(ys) - (1 if dense else 0.6), max(ys) + 0.6)               # a legend needs room
+        axis.figure.canvas.figure.draw_without_rendering()
+        pixels = {node: axis.transData.transform(xy) for node, xy in place.items()}
+        arcs = [_arc(pixels[start], pixels[end], bend) for _, start, end, bend, _ in arrows]
+        if _draw_labels(axis, edges, arcs, nodes, dense): break
 
 # %% ../../nbs/02_networks/03_drawing.ipynb #989ab90c
 def _edges_into(cell, node, place):
@@ -122,24 +125,24 @@ def _edges_into(cell, node, place):
         far = place[node][0] - place[start][0] > 2 or pair[0][1] == pair[1][1]
         yield op, start, node, (0.25 - 0.5 * k) if far else 0.06, 0.42 + 0.26 * k
 
-def _draw_labels(axis, edges, arcs, nodes):
-    "Names of operations on their arrows; where they find no room kernel sizes, and a legend of colours."
-    figure = axis.figure.canvas.figure                                     # also where the axis is in a part of a figure
-    point = figure.dpi / 72
+def _draw_labels(axis, edges, arcs, nodes, dense):
+    "Names of operations on their arrows, or kernel sizes and a legend; False, and nothing drawn, if names find no room."
+    point = axis.figure.canvas.figure.dpi / 72                           # also where the axis is in a part of a figure
     ends = np.array([arc[2] - (SHRINK + HEAD / 2) * point * _direction(arc) for arc in arcs])
     boxes = np.array([node.get_bbox_patch().get_window_extent().extents for node in nodes])
     blocked = np.concatenate([boxes, _boxes(ends, np.full(2, HEAD * point))])
-    for dense in (False, True):
-        texts = [axis.text(0, 0, _kernel(op) if dense else op, color=_colour(op), fontsize=7, ha="center", va="center",
-                           zorder=2, gid="operation", bbox={"boxstyle": "round,pad=0.1", "fc": "white", "ec": "none",
-                                                            "alpha": 0.85}) for op, *_ in edges]
-        sizes = [text.get_window_extent().size + 3 * point if text.get_text() else np.zeros(2) for text in texts]
-        shares, free = _spread(arcs[:len(edges)], sizes, blocked, [wished for *_, wished in edges])
-        if free or dense: break
+    texts = [axis.text(0, 0, _kernel(op) if dense else op, color=_colour(op), fontsize=7, ha="center", va="center",
+                       zorder=2, gid="operation", bbox={"boxstyle": "round,pad=0.1", "fc": "white", "ec": "none",
+                                                        "alpha": 0.85}) for op, *_ in edges]
+    sizes = [text.get_window_extent().size + 3 * point if text.get_text() else np.zeros(2) for text in texts]
+    shares, free = _spread(arcs[:len(edges)], sizes, blocked, [wished for *_, wished in edges])
+    if not (free or dense):
         for text in texts: text.remove()
+        return False
     to_data = axis.transData.inverted().transform
     for text, arc, share in zip(texts, arcs, shares): text.set_position(to_data(_along(arc, np.array([share]))[0]))
     if dense: _draw_legend(axis, [op for op, *_ in edges])
+    return True
 
 def _direction(arc): return (arc[2] - arc[1]) / np.linalg.norm(arc[2] - arc[1])
 def _kernel(operation): return next((word for word in operation.split("_") if word[0].isdigit()), "")
