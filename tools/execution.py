@@ -13,6 +13,7 @@ import re
 import sys
 import sysconfig
 import tempfile
+import time
 import venv
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -29,6 +30,7 @@ OPENING = "**What you will have at the end:**"
 TITLE = re.compile(r"# \S[^\n]*(\n+> \S[^\n]*)?\s*")
 SHELL = re.compile(r"^[ \t]*!(?!=)(?:.*\\\n)*.*", re.MULTILINE)  # a line for the shell, with those that continue it
 OUR_PYTHON, HELD = '!"{sys.executable}" -m ', "assert _exit_code == 0"
+CLOSED = "jp-MarkdownHeadingCollapsed"  # JupyterLab shows such a heading without what stands below it
 KINDS = ("*Change this and see.*", "*Open.*")  # of exercises
 WORDS, LINES = 2_500, 400  # of a notebook; lines of code that is not folded
 EXPORTED, DEFINED = re.compile(r"#\| export"), re.compile(r"(?m)^\s*(?:def|class) ")
@@ -38,7 +40,7 @@ FIGURES = "%config InlineBackend.print_figure_kwargs = {'bbox_inches': 'tight', 
 
 def clean_text(notebook) -> str:
     "The notebook as it is stored: cleaned by nbdev, with sorted keys."
-    clean_nb(notebook, allowed_cell_metadata_keys=["jupyter"], clean_ids=project.settings().clean_ids)
+    clean_nb(notebook, allowed_cell_metadata_keys=["jupyter", CLOSED], clean_ids=project.settings().clean_ids)
     return nb2str(notebook)
 
 
@@ -80,6 +82,8 @@ def stamp_notebook(notebook, path: Path):
     for cell in rest:
         if cell.cell_type == "code" and is_folded(cell):
             cell.metadata["jupyter"] = {"source_hidden": True}  # the code that the site folds is hidden in JupyterLab
+        elif cell.source.startswith("## Solutions"):
+            cell.metadata[CLOSED] = True
         elif name == street.FRONT:
             cell.source = ROW.sub(lambda row: f"{row[1]} [open]({colab_address(row[2])}) |", cell.source)
     return notebook
@@ -280,8 +284,10 @@ def colab(notebooks: project.Notebooks = ()) -> None:
     with tempfile.TemporaryDirectory() as temporary:
         repository = project.copy_tree(Path(temporary).resolve())
         project.git(repository, "tag", f"v{project.settings().version}")
+        start = time.perf_counter()
         held = [project.held(os.path.relpath(path, project.ROOT), lambda: run_alone(path, repository))
                 for path in notebooks or project.notebooks()]
-    print(f"{sum(held)} of {len(held)} notebooks ran as on Colab")
+    minutes = (time.perf_counter() - start) / 60
+    print(f"{sum(held)} of {len(held)} notebooks ran as on Colab, in {minutes:.0f} minutes with their installations")
     if not all(held):
         raise SystemExit(1)
