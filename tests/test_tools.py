@@ -2,6 +2,8 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
+import inspect
 import io
 import os
 import runpy
@@ -292,54 +294,30 @@ class TestProject(Temporary):
 
 
 class TestRooms(unittest.TestCase):
-    TEXT = ('"Doc"\n__all__ = ["one", "SIZE", "Big", "TWO"]\nSIZE = 3  # of a house\nTWO = (1,\n  2)\n\n\ndef one():\n'
-            '    "Gives one."\n\n\nclass Big:\n    "Much.\\nMore."\n')
-
-    def test_module(self):
-        module = rooms.Module("rooms.one", NAME, "one.ipynb", self.TEXT)
-        self.assertEqual(module.exported, ["Big", "one", "SIZE", "TWO"])
-        self.assertEqual(list(map(module.line, module.exported)), ["Much.", "Gives one.", "of a house", "`(1, 2)`"])
-
-    def test_package(self):
-        self.assertIn("networks.genotype", rooms.modules())
-        self.assertIn(("reference.ipynb", "networks.genotype.KNOWN_CELLS"), rooms.entries())
-        self.assertEqual(rooms.front_door()["Genotype"].name, "networks.genotype")
-        self.assertIn("| function |", rooms.reference())
-
-    def test_check(self):
-        first, second = street.order()[:2]
-        made = [rooms.Module("__init__", street.order()[2], "", ""), rooms.Module("a.one", first, "", self.TEXT),
-                rooms.Module("a.two", second, "", self.TEXT + "\n" * 400)]
-        graph = SimpleNamespace(find_modules_directly_imported_by=lambda name: {"csnas_nb.a.two"})
-        with mock.patch.object(rooms, "modules", lambda: {module.name: module for module in made}), \
-                mock.patch("grimp.build_graph", lambda *_, **__: graph):
-            with self.assertRaises(project.Failure) as failed:
-                rooms.check()
-        found = str(failed.exception)
-        self.assertIn("csnas_nb.a.one imports from csnas_nb.a.two, which comes later", found)
-        self.assertIn("Big stands in csnas_nb.a.one and in csnas_nb.a.two", found)
-        self.assertIn("350 at most", found)
-        self.assertIn("csnas_nb.a.one.one leaves out a type", found)
-
-
-class TestStreet(unittest.TestCase):
-    def test_street(self):
-        self.assertEqual(street.missing(), [])
-        self.assertEqual(street.address(street.FRONT), ("", 0))
-        self.assertEqual(street.page_name("03_scoring/02_losses.ipynb"), "03_scoring/losses.ipynb")
-        self.assertIn("[**Start, 1 of ", street.line(NAME))
-        self.assertIn("[Networks](../02_networks/01_operations.ipynb)", street.line(NAME))
-        self.assertNotIn("**", street.line(street.FRONT))
-
-
-class TestRooms(unittest.TestCase):
     def test_signature(self):
         def of(text): return rooms.signature(rooms.ast.parse(text).body[0])
         self.assertEqual(of("def f(a: int, *, b: str = 'x') -> int: pass"), "a, *, b='x'")
-        self.assertEqual(of("@dataclass(frozen=True)\nclass C:\n    a: int\n    b: int = 1\n    c: int = field()"), "a, b=1, c")
+        self.assertEqual(of("def f(selfish, b): pass"), "selfish, b")
         self.assertEqual(of("class C(NamedTuple):\n    a: int"), "a")
         self.assertEqual(of("class C:\n    def __init__(self, a: int): pass"), "a")
         self.assertEqual(of("A = 1"), "")
+
+    def test_signatures_of_classes(self):
+        other, seen = [], 0
+        for name, module in rooms.modules().items():
+            for exported in module.exported:
+                if not isinstance(node := module.definitions[exported], rooms.ast.ClassDef):
+                    continue
+                try:
+                    real = inspect.signature(getattr(importlib.import_module(f"csnas_nb.{name}"), exported)).parameters
+                except (TypeError, ValueError):  # a protocol
+                    continue
+                taken = rooms.ast.parse(f"def f({rooms.signature(node)}): pass").body[0].args
+                names, seen = {part.arg for part in rooms.ast.walk(taken) if isinstance(part, rooms.ast.arg)}, seen + 1
+                if names != set(real) and set(real) != {"args", "kwargs"}:
+                    other.append((exported, sorted(names ^ set(real))))
+        self.assertLessEqual({name for name, _ in other}, {"Explorer", "ReLUFirst", "SearchOptions"}, other)
+        self.assertGreater(seen, 50)
 
 
 class TestPages(Temporary):

@@ -33,7 +33,7 @@ OUR_PYTHON, HELD = '!"{sys.executable}" -m ', "assert _exit_code == 0"
 CLOSED = "jp-MarkdownHeadingCollapsed"  # JupyterLab shows such a heading without what stands below it
 KINDS = ("*Change this and see.*", "*Open.*")  # of exercises
 WORDS, LINES = 2_500, 400  # of a notebook; lines of code that is not folded
-EXPORTED, DEFINED = re.compile(r"#\| export"), re.compile(r"(?m)^\s*(?:def|class) ")
+EXPORTED, DEFINED = re.compile(r"(?m)^#\|\s*export"), re.compile(r"(?m)^\s*(?:def|class) ")
 LIMIT = 240  # seconds a cell may take on Colab
 FIGURES = "%config InlineBackend.print_figure_kwargs = {'bbox_inches': 'tight', 'metadata': {'Software': None}}"
 
@@ -114,13 +114,14 @@ def shell_faults(notebook) -> list[str]:
 def reading_faults(notebook) -> list[str]:
     "What makes a notebook hard to read: too much of it, or a definition that nobody introduces."
     cells = [cell for cell in notebook.cells if not is_stamp(cell)]
-    seen = [cell for cell in cells if cell.cell_type == "code" and not is_folded(cell)]
+    seen = [cell for cell in cells if cell.cell_type == "code" and not is_folded(cell)
+            and "hide" not in extract_directives(cell, remove=False)]
     words = sum(len(cell.source.split()) for cell in cells if cell.cell_type == "markdown")
     lines = sum(cell.source.count("\n") + 1 for cell in seen)
     found = [f"{words:,} words, {WORDS:,} at most"] * (words > WORDS)
     found += [f"{lines} lines of code in sight, {LINES} at most: fold what is not taught"] * (lines > LINES)
     for above, cell in zip(cells, cells[1:]):
-        if cell in seen and EXPORTED.match(cell.source) and DEFINED.search(cell.source) and above.cell_type == "code":
+        if cell in seen and EXPORTED.search(cell.source) and DEFINED.search(cell.source) and above.cell_type == "code":
             found.append(f"no prose above what is defined in cell {cell.id}")
     return found
 

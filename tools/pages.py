@@ -151,11 +151,11 @@ def solved(cells: list) -> list:
             found.append(cell)
             continue
         within = within or cell.source.startswith("## Solutions")
-        for text in filter(None, SOLUTION.split(cell.source)) if within else [cell.source]:
+        for part, text in enumerate(filter(None, SOLUTION.split(cell.source)) if within else [cell.source]):
             if within and (number := re.match(r"\*\*(\d+)\.", text)):
                 closing = "</details>\n\n" * opened
                 text, opened = f"{closing}<details class=\"solution\"><summary>Solution {number[1]}</summary>\n\n{text}", True
-            found.append(mk_cell(text, "markdown", id=cell.get("id")))
+            found.append(mk_cell(text, "markdown", **({} if part else {"id": cell.get("id")})))
     return found + [mk_cell("</details>", "markdown")] * opened
 
 

@@ -70,23 +70,45 @@ class Module:
         return f"`{value}`" if len(value) <= SHOWN else f"`{value[:SHOWN]}`…"
 
 
+def lineage(node: ast.ClassDef) -> list[ast.ClassDef]:
+    "A class, behind those of the package that it stands on."
+    known = {name: node for module in modules().values() for name, node in module.definitions.items()
+             if isinstance(node, ast.ClassDef)}
+    below = [known[name] for base in node.bases if (name := ast.unparse(base)) in known]
+    return [*(one for base in below for one in lineage(base)), node]
+
+
+def field_of(part: ast.AnnAssign) -> str:
+    "A field of a dataclass as its constructor takes it; empty where it does not."
+    name = ast.unparse(part.target)
+    if not isinstance(part.value, ast.Call):
+        return f"{name}={ast.unparse(part.value)}" if part.value else name
+    said = {word.arg: ast.unparse(word.value) for word in part.value.keywords}
+    if said.get("init") == "False":
+        return ""
+    default = said.get("default") or ("default_factory" in said and f"{said['default_factory']}()")
+    return f"{name}={default}" if default else name
+
+
 def signature(node: ast.stmt) -> str:
     "What a function takes, without types, or a class in its constructor; empty for a constant."
     if isinstance(node, ast.ClassDef):
-        made = [part for part in node.body if getattr(part, "name", "") == "__init__"]
-        if not made and any("dataclass" in ast.unparse(mark) or "NamedTuple" in ast.unparse(mark)
-                            for mark in [*node.decorator_list, *node.bases]):
-            fields = [part for part in node.body if isinstance(part, ast.AnnAssign) and isinstance(part.target, ast.Name)]
-            return ", ".join(f"{part.target.id}={ast.unparse(part.value)}" if part.value and not isinstance(
-                part.value, ast.Call) else part.target.id for part in fields)
-        node = made[0] if made else node
+        parts = [part for one in lineage(node) for part in one.body]
+        marks = {ast.unparse(mark) for one in lineage(node) for mark in [*one.decorator_list, *one.bases]}
+        made = [part for part in parts if getattr(part, "name", "") == "__init__"]
+        if not made and any("dataclass" in mark or mark == "NamedTuple" for mark in marks):
+            fields = {ast.unparse(part.target): field_of(part) for part in parts if isinstance(part, ast.AnnAssign)}
+            return ", ".join(filter(None, fields.values()))
+        node = made[-1] if made else node
     if not isinstance(node, ast.FunctionDef):
         return ""
     plain = deepcopy(node.args)
     for argument in ast.walk(plain):
         if isinstance(argument, ast.arg):
             argument.annotation = None
-    return ast.unparse(plain).removeprefix("self").removeprefix(", ")
+    if plain.args and plain.args[0].arg == "self":
+        plain.args.pop(0)
+    return ast.unparse(plain)
 
 
 @cache

@@ -9,7 +9,6 @@ __all__ = ['Tracker']
 import dataclasses
 import logging
 import math
-import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -98,8 +97,7 @@ OWN_STORE = "mlflow/mlflow.db"  # of a run folder: MLflow's newer versions ask f
 def _keep_runs_in(place):
     "MLflow's runs go to the run folder, unless its user has named another place for them."
     mlflow = import_module("mlflow")
-    named = "MLFLOW_TRACKING_URI" in os.environ or (
-        mlflow.is_tracking_uri_set() and not mlflow.get_tracking_uri().endswith(OWN_STORE))
+    named = mlflow.is_tracking_uri_set() and not mlflow.get_tracking_uri().endswith(OWN_STORE)   # or its variable
     if not named: mlflow.set_tracking_uri(f"sqlite:///{place.resolve().parent.as_posix()}/{OWN_STORE}")
 
 # %% ../../nbs/05_evaluating/08_tracking.ipynb #c4f88a2f

@@ -145,14 +145,18 @@ def _draw_labels(axis, edges, arcs, nodes, dense):
     return True
 
 def _direction(arc): return (arc[2] - arc[1]) / np.linalg.norm(arc[2] - arc[1])
-def _kernel(operation): return next((word for word in operation.split("_") if word[0].isdigit()), "")
+def _kernel(operation):
+    "What stands on the arrow where there is little room: the kernel; an operation of one's own keeps its name."
+    if operation.split("_")[0] not in OPERATION_COLOURS: return operation
+    return next((word for word in operation.split("_") if word[:1].isdigit()), "")
 
 def _draw_legend(axis, operations):
     "The colours of a cell's operations, without kernel sizes, below it."
-    names = {_colour(op): op.removesuffix(f"_{_kernel(op)}") for op in operations}
+    known = [op for op in operations if op.split("_")[0] in OPERATION_COLOURS]
+    names = {op.removesuffix(f"_{_kernel(op)}"): _colour(op) for op in known}
     lines = [Line2D([], [], color=colour, linestyle=":" if name == "none" else "-", label=name)
-             for colour, name in sorted(names.items(), key=lambda pair: pair[1])]
-    axis.legend(handles=lines, loc="lower center", ncols=len(lines), fontsize=7, frameon=False, borderaxespad=0)
+             for name, colour in sorted(names.items())]
+    if lines: axis.legend(handles=lines, loc="lower center", ncols=len(lines), fontsize=7, frameon=False, borderaxespad=0)
 
 # %% ../../nbs/02_networks/03_drawing.ipynb #8d005876
 def draw_genotype(

@@ -18,6 +18,7 @@ import pandas as pd
 import torch
 from matplotlib.figure import Figure
 
+from ..evaluating.batches import resized
 from ..evaluating.checkpoints import plot_log
 from ..evaluating.measures import class_table, plot_calibration
 from csnas_nb.evaluating.reports import (
@@ -25,7 +26,7 @@ from csnas_nb.evaluating.reports import (
 )
 from ..formats.disk import DiskImages
 from ..formats.sources import catalogue
-from ..images.image_set import ImageSet, show_images
+from ..images.image_set import ImageSet, show_images, take
 from ..networks.drawing import draw_genotype
 from ..networks.genotype import to_text
 from .evaluations import EVALUATION, read_reports
@@ -135,10 +136,10 @@ def evaluated_on(
 )->dict[str, Any]: # arguments of `catalogue`; raises ValueError where the folder does not say it
     "Where the images of the last evaluation in a folder are."
     path = place / EVALUATION
-    if not path.is_file(): raise ValueError(f"--data is needed: {place} is no folder with an evaluation")
+    if not path.is_file(): raise ValueError(f"{place} is no folder with an evaluation: other data have to be named (csnas: --data)")
     stored = read_json(path, "data", "images")
     with refusing(f"{path}: data"):
-        if not stored["data"].get("source"): raise ValueError("the images were not loaded by name: say --data")
+        if not stored["data"].get("source"): raise ValueError("the images were not loaded by name: other data have to be named (csnas: --data)")
         counts = [from_plain(int, count, f"images.{name}") for name, count in stored["images"].items()]
     origin = origin_of(place, {"origin": stored["data"], "images": {"count": sum(counts)}}, path.name)
     known = ("source", "root", "split_seed", "splitting")
@@ -153,7 +154,7 @@ def labelled_pictures(
     root:Path|None=None, # where to look first for a data set that comes by name
     on_error:Literal["raise", "skip"]="raise", # what a file that will not decode does
 )->ImageSet|DiskImages: # files where they are files
-    "What a network is judged on."
+    "The labelled pictures of an evaluation, or of other data; files stay files (then of this side)."
     origin: dict[str, Any] = {"source": data} if data else evaluated_on(place)
     if root: origin["root"] = root
     entries = catalogue(**origin, labelled=True, on_error=on_error, progress=False)
@@ -179,10 +180,11 @@ def evidence_figure(
     classifier = load_classifier(network)
     images: Any = labelled_pictures(folder, None, "test", classifier.sides[0])
     if images.classes != classifier.classes: raise ValueError(f"{images.name} has other classes than the network")
+    some = torch.randperm(len(images), generator=torch.Generator().manual_seed(0))[:count].sort().values
     if isinstance(images, DiskImages):
-        some = torch.randperm(len(images), generator=torch.Generator().manual_seed(0))[:count].sort().values
         pixels, kept = decoded([images.files[k] for k in some.tolist()], classifier.sides, classifier.preparation, "skip")
         images = ImageSet(pixels, images.labels[some[kept]], images.classes, name=images.name)
+    else: images = resized(take(images, some), classifier.sides[0])
     return plot_activation_maps(classifier, images, count)
 
 # %% ../../nbs/07_runs/04_page.ipynb #eaa7fbc1
