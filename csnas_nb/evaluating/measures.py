@@ -259,14 +259,14 @@ def plot_calibration(
 )->Figure: # closed, so that it is shown once
     "Accuracy against confidence; a well calibrated network lies on the diagonal (Guo and others, 2017)."
     import matplotlib.pyplot as plt
-    figure, axis = plt.subplots(figsize=(4, 3.4), layout="constrained")
+    figure, axis = plt.subplots(figsize=(6, 3.4), layout="constrained")
     axis.plot([0, 1], [0, 1], ls=":", color="grey")
     for name, bins in found:
         full = [k for k, n in enumerate(bins.counts) if n]
         confidence, accuracy = ([part[k] for k in full] for part in (bins.confidence, bins.accuracy))
         axis.plot(confidence, accuracy, marker="o", ms=3, label=f"{figure_text(name)}: {bins.error:.3f}")
     axis.set(xlabel="confidence", ylabel="share of right answers")
-    axis.legend(title="calibration error", fontsize=8, title_fontsize=8)
+    figure.legend(loc="outside right center", title="calibration error", fontsize=8, title_fontsize=8)
     plt.close(figure)
     return figure
 

@@ -30,8 +30,8 @@ from csnas_nb.evaluating.measures import (
 )
 from .recipes import RECIPES, Recipe
 from .training import OnEpoch, TrainingRun, told_of, train
-from ..images.image_set import ImageSet, Splits
-from ..networks.genotype import Genotype
+from ..images.image_set import ImageSet, Splits, checked_set
+from ..networks.genotype import Genotype, as_genotype
 from ..networks.network import Network
 from ..networks.size import Size, network_size
 from ..support.files import figure_text, from_plain, inside, read_json, refusing
@@ -187,7 +187,7 @@ def report_of(
 
 # %% ../../nbs/05_evaluating/07_reports.ipynb #82b9886b
 def evaluate(
-    genotype:Genotype, # built exactly as written
+    genotype:Genotype|str|Path, # built exactly as written; or a name, a text or a file, as `as_genotype` takes it
     data:Splits|ImageSet, # train, valid, test; a labelled set is cut in three, and a search may have seen its test part
     recipe:Recipe=RECIPES["quick"], # network and training
     *,
@@ -202,7 +202,8 @@ def evaluate(
     progress:bool=True, # show a bar?
 )->Report: # the test split is looked at once a seed, after training
     "Test error of a cell's network, trained with labels, by default from scratch (paper, evaluation phase)."
-    splits = checked_splits(data, seeds, top_k)
+    if not isinstance(data, Splits): checked_set(data, "data", "Splits or an ImageSet with labels", "load_splits")
+    genotype, splits = as_genotype(genotype), checked_splits(data, seeds, top_k)
     if said := few_steps(splits.train, recipe): _log.info(said)
     asked = [TrainingRun(genotype, recipe, seed, training_folder(genotype, recipe, splits, seed, precision, start))
              for seed in seeds]

@@ -247,10 +247,11 @@ def _made(home: Path) -> Unpacked | None:
 
 # %% ../../nbs/13_formats/05_archives.ipynb #1a5832ac
 def unpacked(
-    place:Path, # a zip, a tar, a Parquet file, or a folder of Parquet files
+    place:Path|str, # a zip, a tar, a Parquet file, or a folder of Parquet files
     root:Path|str|None=None, # where to unpack; None: in the user's cache
 )->Unpacked: # in a folder of its own; ValueError if the archive is damaged, hostile or too large
     "An archive as a folder, unpacked once."
+    place = Path(place)
     kind = "parquet" if place.is_dir() else packing(place)
     shards = parquet_shards(place) if kind == "parquet" else {"": [place]}
     above = (Path(root) if root else cache_folder()) / "unpacked"

@@ -7,6 +7,7 @@ __all__ = []
 
 # %% ../../nbs/13_formats/07_in_memory.ipynb #086d715c
 import hashlib
+import math
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -31,7 +32,6 @@ from ..support.seeds import seeded
 def _bytes_of(values: Tensor) -> Tensor:
     "Bytes from bytes, or from floats between 0 and 1."
     if values.dtype == torch.uint8: return values
-    if not values.numel(): raise ValueError("there are no pixels")
     if not values.is_floating_point():
         raise ValueError(f"pixels must be uint8 or floats in 0..1, got {values.dtype}: convert them, as astype('uint8')")
     least, most = float(values.min()), float(values.max())
@@ -39,16 +39,17 @@ def _bytes_of(values: Tensor) -> Tensor:
     why = "they look normalised: leave Normalize out" if least < 0 else "scale them to 0..1, or give uint8"
     raise ValueError(f"floats must lie in 0..1, got {least:.4g}..{most:.4g}: {why}")
 
-def _channels_first(values: Tensor) -> Tensor:
-    "(N, C, H, W) from (N, H, W), (N, C, H, W) or (N, H, W, C)."
+def _channels_first(values: Tensor, mover: str) -> Tensor:
+    "(N, C, H, W) from (N, H, W), (N, C, H, W) or (N, H, W, C); `mover` is the method that reorders axes, for errors."
     shape, able = tuple(values.shape), (1, 3, 4)
     if values.ndim == 3 and shape[0] not in able[1:] and shape[2] not in able[1:]: return values[:, None]
     if values.ndim == 3:
         raise ValueError(f"shape {shape} may be one picture or several: x[None] says one, x[..., None] grey ones")
     if values.ndim != 4: raise ValueError(f"shape must be (N, H, W), (N, C, H, W) or (N, H, W, C), got {shape}")
     if shape[1] in able and shape[3] in able:
-        raise ValueError(f"shape {shape} may be (N, C, H, W) or (N, H, W, C): say which, by from_arrays(x) or "
-                         "from_arrays(x.permute(0, 3, 1, 2)), and give its result")
+        raise ValueError(f"shape {shape} may be (N, C, H, W) or (N, H, W, C): say which, with x as uint8, by "
+                         f"from_arrays(x) or from_arrays(x.{mover}(0, 3, 1, 2)), and give the result; "
+                         "from csnas_nb.images.image_set import from_arrays")
     if shape[1] in able: return values
     if shape[3] in able: return values.permute(0, 3, 1, 2)
     raise ValueError(f"shape {shape} has no axis of 1, 3 or 4 channels")
@@ -58,10 +59,12 @@ def pixels_of(
     values:np.ndarray|Tensor, # (N, H, W), (N, C, H, W) or (N, H, W, C), C of 1, 3, 4; uint8, or floats in 0..1
 )->Tensor: # (N, 3, H, W), uint8; transparent pixels on white
     "Pixels as an image set has them; ValueError if shape or range can mean two things."
+    mover = "transpose" if isinstance(values, np.ndarray) else "permute"
+    if 0 in values.shape: raise ValueError(f"the array is empty: shape {tuple(values.shape)} holds no pixels")
     if isinstance(values, np.ndarray):
         if values.dtype.kind not in "uifb": raise ValueError(f"pixels must be numbers, got an array of {values.dtype}")
         values = torch.from_numpy(np.array(values, dtype=values.dtype.newbyteorder("="), order="C"))
-    pixels = _bytes_of(_channels_first(values.detach().cpu()))
+    pixels = _bytes_of(_channels_first(values.detach().cpu(), mover))
     if pixels.shape[1] == 4:
         alpha = pixels[:, 3:].int()
         pixels = ((pixels[:, :3].int() * alpha + 255 * (255 - alpha) + 127) // 255).byte()
@@ -82,10 +85,13 @@ def _key(pixels: Tensor) -> bytes:
     return hashlib.sha256(str(tuple(pixels.shape)).encode() + pixels.numpy().tobytes()).digest()
 
 def _label(value: Any) -> int | str | None:
-    "A class by number or name; None for anything else, and for -1, which means unknown."
+    "A class by number or name; None for anything else, and for -1 and NaN, which mean unknown."
     if isinstance(value, (Tensor, np.ndarray, np.generic)) and getattr(value, "size", None) is not None:
         count = value.numel() if isinstance(value, Tensor) else value.size
         value = value.item() if count == 1 else None
+    if isinstance(value, float) and not math.isnan(value):
+        if not value.is_integer(): raise ValueError(f"labels are whole numbers or names, got {value}")
+        value = int(value)
     return value if isinstance(value, str) or isinstance(value, int) and value >= 0 else None
 
 def _parts(item: Any) -> tuple[Any, Any]:
@@ -128,12 +134,12 @@ def _walked(source: Any, size: int | None, on_error: str) -> _Pool:
     for number, item in enumerate(range(len(source)) if numbered else source):
         try:
             image, label = _parts(source[item] if numbered else item)
-            pixels = _picture(image)
+            pixels, label = _picture(image), _label(label)
         except OSError as error:                                             # of Pillow: the file is damaged
             if on_error == "skip": broken += 1; continue
             raise ValueError(f"item {number} does not decode ({error}); on_error='skip' leaves it out") from error
         except ValueError as error: raise ValueError(f"item {number}: {error}") from error
-        labels.append(_label(label)); keys.append(_key(pixels))
+        labels.append(label); keys.append(_key(pixels))
         if size is None and kept and pixels.shape != kept[0].shape: size, kept = 32, [_fit(k, 32) for k in kept]
         kept.append(pixels if size is None else _fit(pixels, size))
     if not kept: raise ValueError(f"a {type(source).__name__} without a picture that decodes ({number + 1} items)")
@@ -157,9 +163,9 @@ def _pool(source: Any, size: int | None, on_error: str) -> _Pool:
     "The images and labels of one split, in whatever form they come."
     if isinstance(source, Mapping): source = _parts(source)
     if isinstance(source, ImageSet):
-        known = None if source.labels is None else source.labels.cpu()
-        pool = _pool((source.images, known), size, on_error)
-        return replace(pool, classes=source.classes)
+        pixels = source.images.cpu()                                       # which axis is which has been settled
+        known: list[Any] = [None] * len(pixels) if source.labels is None else source.labels.tolist()
+        return _Pool(resize(pixels, size), known, [_key(one) for one in pixels], source.classes)
     pair = isinstance(source, tuple) and len(source) == 2 and _is_list(source[0])
     images, labels = source if pair else (source, None)
     if isinstance(images, (np.ndarray, Tensor)):
@@ -208,8 +214,9 @@ def _pools(source: Any, size: int | None, on_error: str) -> tuple[dict[str, _Poo
 
 def _with_labels(parts, labels, classes, others):
     "Splits of the images that have labels; ValueError if a split has none."
-    if len(classes) < 2 or not (labels >= 0).any():
+    if not (labels >= 0).any():
         raise ValueError("labels are needed, of two classes or more: give (images, labels), or pairs of both")
+    if len(classes) < 2: raise ValueError(f"labels of two classes or more are needed, all of these are {classes[0]!r}")
     found = {}
     for name, part in parts.items():
         kept = part[labels[part] >= 0] if isinstance(part, Tensor) else part
@@ -252,3 +259,21 @@ def memory_catalogue(
                       copies=len(groups) - len(number), **({} if labelled else {"labels": None, "classes": ()}))
     say_shared(entries)
     return entries
+
+# %% ../../nbs/13_formats/07_in_memory.ipynb #ec17f189
+def pictures_of(
+    source:Any, # an image set, an array, a tensor, a loader, a picture, or a list or data set of pictures
+)->list[Tensor]: # (3, H, W) each, uint8; ValueError where there is none, or for anything else
+    "The pictures of a source in memory, in their order."
+    if isinstance(source, ImageSet): return list(source.images.cpu())
+    if isinstance(source, (np.ndarray, Tensor)): return list(pixels_of(source))
+    if isinstance(source, Image.Image): source = [source]
+    if isinstance(source, DataLoader): source = _batches(source)
+    if isinstance(source, (str, bytes)) or not hasattr(source, "__iter__") and not hasattr(source, "__getitem__"):
+        raise ValueError(f"a {type(source).__name__} holds no pictures; taken are {TAKEN}")
+    found, numbered = [], hasattr(source, "__len__") and hasattr(source, "__getitem__")
+    for number, item in enumerate(range(len(source)) if numbered else source):
+        try: found.append(_picture(_parts(source[item] if numbered else item)[0]))
+        except (OSError, ValueError) as error: raise ValueError(f"item {number}: {error}") from error
+    if not found: raise ValueError(f"a {type(source).__name__} without a picture")
+    return found

@@ -8,6 +8,8 @@ __all__ = []
 # %% ../../nbs/13_formats/06_path_tables.ipynb #23bd2222
 import os
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
@@ -112,9 +114,19 @@ def listed_catalogue(
     say_shared(entries)
     return entries
 
+# %% ../../nbs/13_formats/06_path_tables.ipynb #959ee4e0
+@contextmanager
+def _speaking_of(place: Path, folder: Path) -> Iterator[None]:
+    "A block whose errors about an unpacked folder name the archive instead."
+    try: yield
+    except (FileNotFoundError, ValueError) as error:
+        if str(folder) not in str(error): raise
+        kind = FileNotFoundError if isinstance(error, FileNotFoundError) else ValueError
+        raise kind(str(error).replace(str(folder), str(place))) from error
+
 # %% ../../nbs/13_formats/06_path_tables.ipynb #dd793817
 def place_catalogue(
-    place:Path, # a folder, an archive, Parquet files or a table
+    place:Path|str, # a folder, an archive, Parquet files or a table
     labelled:bool, # with classes?
     on_error:Literal["raise", "skip"]="raise", # what to do about a file that does not decode
     progress:bool=True, # show a bar while decoding many files?
@@ -124,6 +136,7 @@ def place_catalogue(
     on_disk:bool=False, # keep decoded pixels in a mapped file?
 )->Catalogue: # nothing is decoded yet
     "The catalogue of a folder, an archive, Parquet files or a table."
+    place = Path(place)
     if place.is_dir():
         try: return folder_catalogue(place, labelled, on_error, progress, split_seed, splitting, on_disk)
         except FileNotFoundError:
@@ -131,8 +144,9 @@ def place_catalogue(
     elif packing(place) == "table":
         return listed_catalogue(place, labelled, on_error, progress, split_seed, on_disk=on_disk)
     made = unpacked(place, root)
-    if made.table:
-        entries = listed_catalogue(made.table, labelled, on_error, progress, split_seed, made.classes, on_disk)
-    else: entries = place_catalogue(made.folder, labelled, on_error, progress, split_seed, splitting, root, on_disk)
+    with _speaking_of(place, made.folder):
+        if made.table:
+            entries = listed_catalogue(made.table, labelled, on_error, progress, split_seed, made.classes, on_disk)
+        else: entries = place_catalogue(made.folder, labelled, on_error, progress, split_seed, splitting, root, on_disk)
     name = place.name if place.is_dir() else place.name.split(".")[0]
     return replace(entries, name=name or entries.name, others=Counter(entries.others) + Counter(made.passed))

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
 import torch
-from annotated_types import Ge, Le
+from annotated_types import Ge, Gt, Le, Lt
 from torch import Tensor
 
 from .decoding import check_size
@@ -24,7 +24,7 @@ from ..images.image_set import ImageSet, Splits, channel_statistics, shuffled, t
 from .in_memory import memory_catalogue
 from .named import DATASETS, named_catalogue
 from .path_tables import place_catalogue
-from ..support.checks import is_allowed, require
+from ..support.checks import Count, in_words, is_allowed, require
 
 # %% ../../nbs/13_formats/08_sources.ipynb #8f8aa704
 _log = logging.getLogger(__name__)
@@ -46,9 +46,12 @@ def catalogue(
     on_disk:bool=False, # keep decoded pixels in a mapped file? for files only
 )->Catalogue: # what the source holds
     "The catalogue of any source of images."
+    for name, value in (("labelled", labelled), ("progress", progress), ("on_disk", on_disk)):
+        require(is_allowed(value, bool), name, "True or False", value)
     if on_error not in ("raise", "skip"): raise ValueError(f"on_error must be 'raise' or 'skip', got {on_error!r}")
     require(is_allowed(split_seed, SplitSeed), "split_seed", "a whole number from 0", split_seed)
     require(splitting in get_args(Splitting), "splitting", "'by class' or 'by number'", splitting)
+    require(root is None or isinstance(root, (str, os.PathLike)), "root", "a folder, or None", root)
     if root is not None and not os.path.isdir(root): raise FileNotFoundError(f"no such folder: {root}")
     if not isinstance(source, (str, os.PathLike)) or source in DATASETS:
         if on_disk: raise ValueError(f"on_disk=True (csnas: --on-disk) is for files: {_named(source)} is held in memory")
@@ -73,10 +76,15 @@ def _read(entries: Catalogue, positions: Tensor, size: int | None) -> tuple[Imag
     return known, positions[kept]
 
 # %% ../../nbs/13_formats/08_sources.ipynb #6184cf8a
+def _check_choice(size: Any, limit: Any, seed: Any) -> None:
+    "ValueError for a size, limit or seed of another type or range."
+    if size is not None: check_size(size)
+    require(is_allowed(limit, Count | None), "limit", in_words(Count | None), limit)
+    require(is_allowed(seed, SplitSeed), "seed", "a whole number from 0", seed)
+
 def _limited(positions: Tensor, limit: int | None, seed: int) -> Tensor:
     "At most `limit` of the positions, chosen by seed, in order."
     if limit is None: return positions
-    if limit < 1: raise ValueError(f"limit must be at least 1, got {limit}")
     return positions[shuffled(len(positions), seed)[:limit].sort().values]
 
 # %% ../../nbs/13_formats/08_sources.ipynb #f912e0f3
@@ -121,7 +129,7 @@ def load_images(
     on_disk:bool=False, # keep a folder's pixels in a mapped file, made once: for more than fits into memory
 )->ImageSet: # uint8; mean and deviation of the training split, or of all images with split='all'
     "Images of a data set or folder, decoded once."
-    if size is not None: check_size(size)
+    _check_choice(size, limit, seed)
     entries = mirrored(catalogue(source, labelled, root, on_error, progress, split_seed, splitting, size, on_disk), mirror)
     images, _ = _read(entries, _limited(entries.positions(split), limit, seed), size)
     if split == "test":
@@ -137,7 +145,7 @@ def check_share(
     valid:float, # of the training images
 )->None: # raises ValueError
     "Checks that such a share can be held back."
-    if not 0 < valid < 1: raise ValueError(f"valid must be above 0 and below 1, got {valid}")
+    require(is_allowed(valid, Annotated[float, Gt(0), Lt(1)]), "valid", "a number above 0 and below 1", valid)
 
 def _learnt_and_held(entries, valid, size, limit, seed):
     "The images to train on, and those to make choices on."
@@ -176,7 +184,7 @@ def load_splits(
     on_disk:bool=False, # keep a folder's pixels in a mapped file, made once: for more than fits into memory
 )->Splits: # three disjoint labelled sets, normalised alike
     "Images with labels, as `evaluate` takes them: train, valid, test."
-    if size is not None: check_size(size)
+    _check_choice(size, limit, seed)
     check_share(valid)
     entries = mirrored(catalogue(source, True, root, on_error, progress, split_seed, splitting, size, on_disk), mirror)
     train, held = _learnt_and_held(entries, valid, size, limit, seed)

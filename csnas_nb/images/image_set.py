@@ -10,13 +10,15 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import NamedTuple, Protocol
+from os import PathLike
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from ..support.checks import shown
 from ..support.files import figure_text
 from ..support.mapped import map_pixels, mapped_file, take_rows
 
@@ -127,6 +129,18 @@ class ImageSet:
     grey = cached_property(is_grey)
     fingerprint = cached_property(pixel_fingerprint)
 
+# %% ../../nbs/01_images/01_image_set.ipynb #5a7b08b9
+def checked_set(
+    images:Any, # what was given as images
+    name:str="images", # of the argument, for the error
+    wanted:str="an ImageSet", # what it must be, for the error
+    loader:str="load_images", # what makes one, for the error
+)->"ImageSet": # the same; raises ValueError for anything else
+    "An image set, or an error that says how to make one."
+    if isinstance(images, ImageSet): return images
+    given = shown(images) if isinstance(images, (str, PathLike)) else "…"
+    raise ValueError(f"{name} must be {wanted}, got {type(images).__name__}: {loader}({given}) makes one")
+
 # %% ../../nbs/01_images/01_image_set.ipynb #a2c52179
 def take(
     images:ImageSet, # any set
@@ -140,7 +154,7 @@ def unlabelled(
     images:ImageSet, # any set
 )->ImageSet: # the same pixels, labels and class names gone
     "An image set as the search sees it."
-    return replace(images, labels=None, classes=())
+    return replace(checked_set(images), labels=None, classes=())
 
 def to_device(
     images:ImageSet, # any set

@@ -7,6 +7,7 @@ __all__ = ['OPERATION_COLOURS', 'SHRINK', 'HEAD', 'draw_cell', 'draw_genotype']
 
 # %% ../../nbs/02_networks/03_drawing.ipynb #9781e550
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -14,7 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.text import Text
 
-from .genotype import CellGraph, Genotype
+from .genotype import CellGraph, Genotype, as_genotype
 
 # %% ../../nbs/02_networks/03_drawing.ipynb #e6c84e24
 def _cell_layout(cell: CellGraph) -> dict[int | str, tuple[float, float]]:
@@ -160,12 +161,13 @@ def _draw_legend(axis, operations):
 
 # %% ../../nbs/02_networks/03_drawing.ipynb #8d005876
 def draw_genotype(
-    genotype:Genotype, # any
+    genotype:Genotype|str|Path, # any, or what `as_genotype` takes: a name, a text, a file
     title:str="", # above both cells
     wide:bool=False, # side by side instead of one above the other
 )->Figure: # closed, so that it is shown once
     "Both cells of a genotype as a matplotlib figure."
     import matplotlib.pyplot as plt
+    genotype = as_genotype(genotype)
     nodes = max(len(cell.nodes) for cell in genotype.cells.values())
     shape, size = ((1, 2), (12, 1 + 0.75 * nodes)) if wide else ((2, 1), (9, 9))
     figure, axes = plt.subplots(*shape, figsize=size, layout="constrained")

@@ -106,9 +106,9 @@ class RunFolder(_StoredRun):
                        device=device, folder=self.folder, progress=progress)
 
     def predict(
-        self, images: ImageSet | Tensor | Path | str | Sequence[Path | str], device: str | torch.device = "cpu"
+        self, images: Any, device: str | torch.device = "cpu"  # see `predict_pictures`
     ) -> Tensor:
-        "Probabilities (N, classes) of images or picture files, by the best network of the last evaluation."
+        "Probabilities (N, classes) of pictures, in files or memory, by the best network of the last evaluation."
         return predict_pictures(self.folder, images, device=device).probabilities
 
 # %% ../../nbs/07_runs/02_run.ipynb #55d49e18

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..formats.decoding import check_size
-from ..images.image_set import ImageSet, check_statistics, normalise
+from ..images.image_set import ImageSet, check_statistics, checked_set, normalise
 from ..networks.network import Network, check_side
 from .config import ScoreConfig
 from .losses import MemoryBank, nce_loss, negative_mask, ntxent_loss, pirl_loss
@@ -138,19 +138,19 @@ def check_fit(
     images:ImageSet, # the images to score on
 )->None: # raises ValueError where they do not go together
     "Are there enough images, and are they large enough?"
-    height, width = images.images.shape[-2:]
+    height, width = checked_set(images).sides
     check_side(height, width, config.layers)
     if config.pretext == "jigsaw": check_jigsaw(height, width, config.grid)
     if TASKS[config.pretext].square and height != width:
-        raise ValueError(f"{config.pretext} needs square images, got {height}x{width}: choose a size, "
-                         "or another pretext")
-    held = held_out_count(config, len(images))
-    count, got = len(images) - held, f"got {len(images)}" + (f", {held} of them held out" if held else "")
+        raise ValueError(f"{config.pretext} needs square images, got {height}x{width}: choose a size or another pretext")
+    held, needed = held_out_count(config, len(images)), config.batch_size // config.copies
+    count, got = len(images) - held, f"got {len(images)}"
+    if held: got = f"got {count}, since {held} of the {len(images)} are held out, set aside to measure the response"
     if config.head_views and config.k > count - 1:
-        raise ValueError(f"{config.k} negatives need at least {config.k + 1} images, {got}: "
-                         "use more images or fewer negatives")
-    needed = config.batch_size // config.copies
-    if needed > count: raise ValueError(f"a batch of {config.batch_size} needs at least {needed} images, {got}")
+        raise ValueError(f"{config.k} negatives need {config.k + 1} images or more, {got}: use more, or fewer negatives")
+    smaller = 2 ** max(1, (count * config.copies).bit_length() - 1)          # the largest power of two that is filled
+    if needed > count: raise ValueError(f"a batch of {config.batch_size} needs at least {needed} images, {got}: use more "
+                                        f"or a smaller batch (batch_size, --batch-size {smaller})")
 
 # %% ../../nbs/03_scoring/05_pretraining.ipynb #0b725ec2
 VIEWS_AT_ONCE = 8 * 2**20
@@ -170,7 +170,6 @@ def batches_with_views(
         instances = size * len(pictures) // len(pixels)
         yield from zip(together.split(size), normalise(pixels, images).split(size),
                        normalise(pictures, images).split(instances), answers.split(instances))
-
 
 # %% ../../nbs/03_scoring/05_pretraining.ipynb #61991257
 def pretext_loss(

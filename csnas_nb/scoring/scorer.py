@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from ..images.image_set import ImageSet, normalise, to_device, unlabelled
-from ..networks.genotype import Genotype, from_json, to_json
+from ..networks.genotype import Genotype, as_genotype, from_json, to_json
 from ..networks.network import Network, check_weights
 from .config import QUICK, ScoreConfig, config_from_dict
 from .losses import MemoryBank
@@ -249,7 +249,7 @@ def _train(scorer, genotype, on_epoch):
 
 # %% ../../nbs/03_scoring/07_scorer.ipynb #738d5503
 def label_free_score(
-    genotype:Genotype, # built exactly as written
+    genotype:Genotype|str|Path, # built exactly as written; or a name, a text or a file, as `as_genotype` takes it
     images:ImageSet, # unlabelled; labels are not looked at
     config:ScoreConfig=QUICK, # network, training, loss, response
     *,
@@ -259,7 +259,7 @@ def label_free_score(
     on_epoch:Callable[[int, float], None]|None=None, # gets epoch (from 0) and response after each, may raise to stop
 )->Score: # same seed, same machine: same numbers, on the CPU bit for bit
     "The label-free score of a cell: its response after a short training on a pretext task, lower is better (paper)."
-    return Scorer(images, config, seed, device, folder)(genotype, on_epoch)
+    return Scorer(images, config, seed, device, folder)(as_genotype(genotype), on_epoch)
 
 # %% ../../nbs/03_scoring/07_scorer.ipynb #0ffd530e
 def _shared_scorer(accelerator, images, config, *others):

@@ -17,9 +17,11 @@ from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Annotated
 
 import optuna
 import torch
+from annotated_types import Ge
 
 from ..images.image_set import ImageSet, unlabelled
 from ..networks.genotype import Genotype
@@ -36,6 +38,7 @@ from csnas_nb.searching.run_folder import (
 )
 from .space import SearchSpace, encode_genotype
 from .trials import Objective, OnTrial, Watch, run_trials
+from ..support.checks import Count, in_words, is_allowed, require
 from ..support.storages import STORAGE_WAIT, masked, open_storage, patient, quiet_optuna
 from ..support.workers import own_device, run_workers
 
@@ -98,9 +101,11 @@ def deadline(
 
 def _checked_call(images, trials, config, space, options, objective, seed, workers):
     "The name of the objective; ValueError if the arguments of `search` do not fit."
-    if trials < 1: raise ValueError(f"trials must be at least 1, got {trials}")
-    if workers < 1: raise ValueError(f"workers must be at least 1, got {workers}")
-    if seed < 0: raise ValueError(f"seed must be at least 0, got {seed}")
+    whole = {"trials": (trials, Count), "workers": (workers, Count), "seed": (seed, Annotated[int, Ge(0)])}
+    for name, (value, kind) in whole.items(): require(is_allowed(value, kind), name, in_words(kind), value)
+    for name, value, kind in (("config", config, ScoreConfig), ("space", space, SearchSpace),
+                              ("options", options, SearchOptions)):
+        require(isinstance(value, kind), name, f"a {kind.__name__}", value)
     if objective is None: check_fit(config, images)
     for cell in options.warm_start: encode_genotype(space, cell)
     return "label_free_score" if objective is None else objective_name(objective)
@@ -192,6 +197,7 @@ def search(
     until = deadline(timeout)
     images, name = unlabelled(images), _checked_call(images, trials, config, space, options, objective, seed, workers)
     chosen = sampler or with_start(SAMPLERS["quick"], trials)
+    require(isinstance(chosen, SamplerConfig), "sampler", "a SamplerConfig, or None", chosen)
     settings = search_settings(images, config, space, chosen, seed, options, name)
     place = Place(None if folder is None else Path(folder), storage, study if storage else "search")
     where = {"storage": masked(storage), "study": study} if storage else {}

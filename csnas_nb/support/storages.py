@@ -147,10 +147,11 @@ def open_storage(
     address:str, # see ADDRESSES
     wait:float=0.0, # seconds to wait for it
     connections:int=1, # to a database that are kept open
-)->BaseStorage: # raises ValueError for an address that is none, StorageAway where nothing answers
+)->BaseStorage: # ValueError for an address that is none, FileNotFoundError, StorageAway for silence
     "A storage of trials by its address (Optuna)."
     scheme, _, rest = address.partition("://")
     if scheme not in _OPENERS or not rest: raise ValueError(f"a storage is one of {ADDRESSES}; got {masked(address)!r}")
+    if not wait and scheme in ("sqlite", "journal"): _file_of(address)      # who waits, waits for its folder too
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)              # Optuna's name for its proxy and journal
         try: return patient(tried(_OPENERS[scheme]), address, connections, wait=wait)
@@ -208,6 +209,7 @@ def _file_of(address):
     path = Path(address.partition(":///")[2])
     kind = address.partition("://")[0]
     if not path.name: raise ValueError(f"{masked(address)!r} names no file; it should be {kind}:///FILE")
+    if not path.parent.is_dir(): raise FileNotFoundError(f"no such folder: {without_secrets(str(path.parent), address)}")
     return path
 
 def _open_journal(address, connections):
@@ -217,7 +219,6 @@ def _open_journal(address, connections):
     if not path.is_absolute():
         full = f"journal:///{path.absolute()}"
         raise ValueError(f"a journal needs its full path, {full}: {masked(address)!r} depends on the folder")
-    path.parent.mkdir(parents=True, exist_ok=True)
     class WholeLines(JournalFileBackend):
         "A journal in which half a line, of a full disk or a killed process, is taken back before the next is written."
         def append_logs(self, logs):

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from ..evaluating.checkpoints import Classifier
+from ..evaluating.reports import load_classifier
 from ..support.files import whole_file
 
 # %% ../../nbs/06_using/03_exports.ipynb #8e8c1fc7
@@ -71,10 +72,11 @@ def facts(
 
 # %% ../../nbs/06_using/03_exports.ipynb #039ef70d
 def export_program(
-    classifier:Classifier, # from `train` or `load`
+    classifier:Classifier|Path|str, # from `train`; or a place, as `load_classifier` takes it
     path:Path|str, # of the file, '.pt2' by custom
 )->float: # the largest difference of a probability
     "A PyTorch program that needs nothing of this package (torch.export)."
+    if not isinstance(classifier, Classifier): classifier = load_classifier(classifier)
     module, example = deployed(classifier)
     shapes = {"images": {0: torch.export.Dim("images")}}
     program = torch.export.export(module, (example,), dynamic_shapes=shapes, strict=False)
@@ -84,13 +86,14 @@ def export_program(
 
 # %% ../../nbs/06_using/03_exports.ipynb #fa3ec47f
 def export_onnx(
-    classifier:Classifier, # from `train` or `load`
+    classifier:Classifier|Path|str, # from `train`; or a place, as `load_classifier` takes it
     path:Path|str, # of the file, '.onnx' by custom
 )->float: # the largest difference of a probability, by onnxruntime; RuntimeError where packages are missing
     "An ONNX file with one input, `images`, and one output, `probabilities` (torch.onnx)."
     try: import onnxruntime, onnxscript
     except ImportError as error:
         raise RuntimeError(f"ONNX needs more packages: pip install onnx onnxscript onnxruntime ({error})") from error
+    if not isinstance(classifier, Classifier): classifier = load_classifier(classifier)
     module, example = deployed(classifier)
     program = torch.onnx.export(module, (example,), dynamo=True, verbose=False,
                                 input_names=["images"], output_names=["probabilities"],

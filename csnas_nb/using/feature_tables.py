@@ -138,7 +138,7 @@ def _pixels(entries, positions, encoder, sides, on_error):
 
 # %% ../../nbs/06_using/05_feature_tables.ipynb #5af4b9ea
 def picture_features(
-    encoder:Encoder, # from `load_encoder`
+    encoder:Encoder|Path|str, # from `load_encoder`, or a place as it takes it
     source:Path|str, # folder of images, or a data set that comes by name
     *,
     size:int|None=None, # side in pixels, where the network's file does not say it
@@ -147,6 +147,7 @@ def picture_features(
     progress:bool=True, # show a bar from 1,000 pictures on?
 )->PictureFeatures: # of all pictures, in the order of their names
     "The features of each picture of a folder or data set."
+    if not isinstance(encoder, Encoder): encoder = load_encoder(encoder)
     sides, entries = encoder_sides(encoder, size), catalogue_of(source, root, on_error)
     positions = entries.positions("all").sort().values
     if encoder.mean is None: encoder = _measured(encoder, entries, positions, sides, on_error)
@@ -190,7 +191,7 @@ def _measured(encoder, entries, positions, sides, on_error):
 
 # %% ../../nbs/06_using/05_feature_tables.ipynb #a498544d
 def probe_encoder(
-    encoder:Encoder, # from `load_encoder`
+    encoder:Encoder|Path|str, # from `load_encoder`, or a place as it takes it
     splits:Splits, # labelled, of its sides; the probes learn from train and are tested on test
     *,
     neighbours:int=20, # how many vote
@@ -198,6 +199,7 @@ def probe_encoder(
     seed:int=0, # of the random weights
 )->pd.DataFrame: # network, probe, error, low, high: in 0..1, with Wilson's 95 % interval
     "Errors of two probes on the features of a network, and on those of an untrained one."
+    if not isinstance(encoder, Encoder): encoder = load_encoder(encoder)
     network, parts = encoder.network, [encoder.shown(part) for part in (splits.train, splits.test)]
     device = next(network.parameters()).device
     plain = Network(network.genotype, encoder.channels, network.layers, stem=network.stem_kind, seed=seed).to(device)

@@ -263,7 +263,7 @@ def _about(folder):
     stored = read_json(folder / "evaluation.json", "reports")
     with refusing(f"{folder / 'evaluation.json'}"):
         report = report_from_dict(stored["reports"][0])
-        data = str((stored.get("data") or {}).get("source", "not said"))
+        data = Path((stored.get("data") or {}).get("source") or "").name or "not said"         # no path: cards are public
         if math.isnan(report.error): return {"data": data}
         return {"data": data, "error": report.error, "interval": list(report.interval), "seeds": len(report.seeds),
                 "images": report.measures[0].images, "epochs": report.recipe.epochs}

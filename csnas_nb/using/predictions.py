@@ -8,13 +8,14 @@ __all__ = ['picture_files', 'Prediction', 'Predictions', 'predict_pictures', 'To
 # %% ../../nbs/06_using/04_predictions.ipynb #9501781f
 import glob
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, cast
 
+import numpy as np
 import pandas as pd
 import torch
 import torch.nn.functional as F
@@ -22,7 +23,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from ..evaluating.batches import MIDDLE_OF_FILES
+from ..evaluating.batches import MIDDLE_OF_FILES, prepared
 from ..evaluating.checkpoints import Classifier
 from ..evaluating.measures import Calibration, answers_of, any_names, calibration, error_rate, fit_temperature
 from ..evaluating.recipes import LabelledImages
@@ -30,7 +31,8 @@ from ..evaluating.reports import load_classifier
 from ..formats.decoding import decode_image, decode_stream, quietly, readable_endings
 from ..formats.disk import DiskImages, file_square
 from ..formats.folders import list_images
-from ..images.image_set import ImageSet
+from ..formats.in_memory import pictures_of, pixels_of
+from ..images.image_set import ImageSet, checked_set
 from ..support.files import figure_text
 
 # %% ../../nbs/06_using/04_predictions.ipynb #2e1f67f8
@@ -173,10 +175,24 @@ def about_confidence(
     return (f"confidence is calibrated on validation images (temperature {temperature:.2f}); of pictures unlike those "
             "it says nothing")
 
+# %% ../../nbs/06_using/04_predictions.ipynb #46b86154
+def _are_files(pictures: Any) -> bool:
+    "Are these names of files, and not pictures in memory?"
+    several = pictures if isinstance(pictures, (list, tuple)) else [pictures]
+    return all(isinstance(one, (str, Path)) for one in several)
+
+def _in_memory(pictures: Any, classifier: Classifier) -> ImageSet | Tensor:
+    "Pictures as `Classifier.logits` takes them; those of different sizes are prepared one by one."
+    if isinstance(pictures, ImageSet): return pictures
+    if isinstance(pictures, (np.ndarray, Tensor)): return pixels_of(pictures)
+    found = pictures_of(pictures)
+    if len({one.shape for one in found}) == 1: return torch.stack(found)
+    return torch.cat([prepared(one[None], classifier.sides, classifier.preparation) for one in found])
+
 # %% ../../nbs/06_using/04_predictions.ipynb #c38127af
 def predict_pictures(
     network:Classifier|Path|str, # from `train`; or network.safetensors, or a folder, as `load_classifier` takes it
-    pictures:ImageSet|Tensor|Path|str|Sequence[Path|str], # uint8 (N, 3, H, W), or as `picture_files` takes them
+    pictures:Any, # files, as `picture_files` takes them; or in memory: an image set, an array, a list of pictures, …
     *,
     top_k:int|None=None, # classes that are named, at most as many as there are; None: 3, or fewer
     on_error:Literal["raise", "skip"]="raise", # what a file that will not decode does
@@ -188,8 +204,10 @@ def predict_pictures(
     count = len(classifier.classes)
     top_k = min(3, count) if top_k is None else top_k
     if not 1 <= top_k <= count: raise ValueError(f"top_k must lie in 1..{count}, the number of classes, got {top_k}")
-    if isinstance(pictures, (ImageSet, Tensor)):
-        logits, names, skipped = classifier.logits(pictures), tuple(map(str, range(len(pictures)))), ()
+    if isinstance(pictures, (Iterator, Set)): pictures = list(pictures)
+    if not _are_files(pictures):
+        logits = classifier.logits(_in_memory(pictures, classifier))
+        names, skipped = tuple(map(str, range(len(logits)))), ()
     else:
         files = picture_files(pictures)
         logits, kept = file_logits(classifier, files, on_error, progress)
@@ -238,6 +256,7 @@ def top_losses(
 )->TopLosses: # raises ValueError for a class that the network does not know
     "The predictions and losses of a network on labelled pictures, one by one."
     classifier = network if isinstance(network, Classifier) else load_classifier(network, device)
+    if not isinstance(images, DiskImages): checked_set(images, wanted="an ImageSet with labels (labelled=True)")
     if images.labels is None: raise ValueError(f"{images.name}: losses need labels, this set has none")
     given, number = images.labels.cpu(), {name: k for k, name in enumerate(classifier.classes)}
     unknown = [images.classes[k] for k in given.unique().tolist() if images.classes[k] not in number]
