@@ -221,13 +221,13 @@ def _ending_well() -> Iterator[None]:
 # %% ../nbs/09_command/07_command.ipynb #2e9301ae
 def _in_our_words(error):
     "The error of Python, PyTorch or a GPU when memory is short, with what to do about it."
-    told = ("allocate memory", "out of memory")
-    if not isinstance(error, MemoryError) and not any(words in str(error).lower() for words in told): return error
-    return f"the memory is too small for this: use a smaller --batch-size, --channels or --layers ({error})"
+    told, said = ("allocate memory", "out of memory"), str(error) or type(error).__name__
+    if not isinstance(error, MemoryError) and not any(words in said.lower() for words in told): return error
+    return f"the memory is too small for this: use a smaller --batch-size, --channels or --layers ({said})"
 
 def _complain(error, code):
     "One line on standard error."
-    text = str(error)
+    text = str(error) or type(error).__name__
     if "Original Traceback" in text: text = text.rpartition("ValueError: ")[2]   # from a process that reads files
     print(f"csnas: error: {' '.join(text.split())}", file=sys.stderr)
     return code

@@ -47,7 +47,7 @@ from PIL import Image
 
 from csnas_nb import as_genotype, load_classifier, load_images, load_splits, open_run, search
 from csnas_nb.__main__ import VERBS, main, make_app
-from csnas_nb.runs.page import evaluated_on
+from csnas_nb.runs.page import evaluated_on, report_page
 from csnas_nb.evaluating.checkpoints import load_trained, plot_log, read_log
 from csnas_nb.evaluating.recipes import RECIPES, Recipe
 from csnas_nb.evaluating.reports import Compared, comparison_table
@@ -192,7 +192,7 @@ def is_graph(cell):
 
 SEEDS = st.integers(0, 2**32)
 NOT_A_CELL = ("not JSON: ", "not a genotype in DARTS' form: ", "a genotype has the parts ", "only lists of constants ",
-              "normal cell: ", "reduce cell: ", "unknown operation ", "no such cell, file or run folder: ")
+              "normal cell: ", "reduce cell: ", "unknown operation ", "the text holds different cells", "no such cell, file or run folder: ")
 PIECES = st.sampled_from([*"[](){},.:='\"\0\n #*-1", "Genotype(", "normal", "None", "nan", "9" * 30, "none",
                           "range(2, 6)", "lambda: 1", "__import__('os')", "\ufeff", "\u202e", "NaN", "1e999", "true",
                           "import os;"])
@@ -241,7 +241,8 @@ class TestCells(Hostile):
     @cases(30, content=st.binary(max_size=40) | cut(to_json(KNOWN_CELLS["DARTS_V2"]).encode()))
     def test_any_file(self, content):
         path = self.holding("cell", content)
-        self.assertIsNone(self.refused(lambda: as_genotype(path), f"{path} holds no cell: "))
+        cell = self.refused(lambda: as_genotype(path), f"{path} holds no cell: ")
+        self.assertTrue(cell is None or cell == KNOWN_CELLS["DARTS_V2"] and content[:2] in (b"\xef\xbb", b"\xff\xfe"))
 
     @cases(60, parts=st.lists(NESTS, min_size=4, max_size=4))
     def test_any_json(self, parts):
@@ -283,11 +284,15 @@ class TestCells(Hostile):
                 self.assertIsNone(self.refused(lambda text=text: from_json(text), *NOT_A_CELL))
 
     def test_all(self):
-        "Nothing of a text is left out."
+        "Nothing of a cell is left out, and what stands around it is."
         cell, part = to_text(KNOWN_CELLS["DARTS_V2"]), "[('none', 0), ('none', 1)], [2]"
         parts = f"{part}, {part}"
         self.assertEqual(from_text(f"Genotype({parts})").cells["normal"].outputs, (2,))
-        for text in (f"{cell}; import os", f"{cell}\n{cell}", f"Genotype({parts}, [2])",
+        for text in (f"{cell}; import os", f"{cell}\n{cell}", f"10:31 genotype = {cell}, done", f"[{cell}]"):
+            self.assertEqual(from_text(text), KNOWN_CELLS["DARTS_V2"])
+        with self.assertRaisesRegex(ValueError, "different cells, keep one: DARTS_V2, DARTS_V1$"):
+            from_text(f"{cell}\n{cell}\n{to_text(KNOWN_CELLS['DARTS_V1'])}")
+        for text in (f"MyGenotype({parts})", f"{cell} and Genotype(", f"{cell} {cell[:-1]}", f"Genotype({parts}, [2])",
                      f"Genotype({parts}, normal=[])", f"Genotype({parts}, *[])", f"Genotype({parts}, **{{}})",
                      f"Genotype({parts}, other=1)"):
             self.assertIsNone(self.refused(lambda text=text: from_text(text), *NOT_A_CELL), text)
@@ -578,6 +583,67 @@ class TestRunFolders(Hostile):
         with self.assertRaisesRegex(ValueError, "lock is a link"), only_one(place): pass
         self.assertEqual(precious.read_bytes(), b"of somebody else")
         self.assertEqual(len(read_reports(place)), 1)
+
+    def test_outside(self):
+        "A report whose files lie elsewhere is refused by all who read it."
+        for files in (["../../secret/network.safetensors"], ["/etc/hostname"], [""], [3], "x"):
+            stored = json.loads(self.files["evaluation.json"])
+            stored["reports"][0]["files"] = files
+            place = self.with_file("evaluation.json", json.dumps(stored).encode())
+            told = str(place / "evaluation.json")
+            for read in (read_reports, load_classifier, report_page, lambda place: open_run(place).reports):
+                self.assertIsNone(self.refused(lambda read=read, place=place: read(place), told), files)
+            for verb in ("compare", "report"):
+                self.assertIn(told, TestCommand.complains(self, verb, str(place)))
+
+    def test_walked(self):
+        "The images of a run are not looked for in folders of the system, whoever asks."
+        settings = json.loads(self.files["settings.json"])
+        for source in ("/proc", "/sys/kernel", "/dev", "/", str(Path.home())):
+            settings["origin"] = {"source": source, "limit": 10}
+            place = self.folder / "walked"
+            shutil.rmtree(place, ignore_errors=True)
+            shutil.copytree(self.whole, place)
+            (place / "settings.json").write_text(json.dumps(settings))
+            for verb in ("evaluate", "rescore", "pretrain"):
+                begun = time.perf_counter()
+                more = ("--output", str(self.folder / "x.safetensors")) if verb == "pretrain" else ()
+                self.assertIn("no images are sought there", TestCommand.complains(self, verb, str(place), *more))
+                self.assertLess(time.perf_counter() - begun, LONGEST)
+
+    def test_linked_study(self):
+        "A search is not kept behind a link."
+        place = self.folder / "linked"
+        for name in ("study.db", "study.db-wal"):
+            shutil.rmtree(place, ignore_errors=True)
+            place.mkdir()
+            (place / name).symlink_to(self.folder / "elsewhere.db")
+            self.assertIsNone(self.refused(lambda: search(self.images, 2, objective=cheap, folder=place, progress=False),
+                                           f"{place / name} is a link"))
+            self.assertFalse((self.folder / "elsewhere.db").exists())
+
+    @unittest.skipUnless(sys.platform == "linux", "names of any bytes")
+    def test_class_names(self):
+        "A class whose name is not UTF-8, in every verb."
+        photos, run = self.folder / "photos", self.folder / "named"
+        for k, name in enumerate(("n\udcff", "other")):
+            (photos / name).mkdir(parents=True)
+            for i in range(12):
+                pixels = np.random.default_rng(100 * k + i).integers(0, 256, (8, 8, 3), dtype=np.uint8)
+                Image.fromarray(pixels).save(photos / name / f"{i}\udcfe.png")
+        recipe = Recipe(channels=2, layers=1, epochs=1, batch_size=8)
+        origin = {"source": str(photos)}
+        evaluate_cells([("known", KNOWN_CELLS["DARTS_V2"])], load_splits(photos, size=8), recipe, seeds=[0], folder=run,
+                       origin=origin, progress=False)
+        for verb, *more in (("report", run), ("worst", run), ("predict", run, photos), ("compare", run), ("log", run)):
+            for form in ((), ("--json",)):
+                said, told = io.StringIO(), io.StringIO()
+                with contextlib.redirect_stdout(said), contextlib.redirect_stderr(told):
+                    code = main([verb, *map(str, more), *form])
+                self.assertEqual((code, "left out" in told.getvalue()), (0, False), (verb, told.getvalue()))
+                said.getvalue().encode()
+        page = (run / "report.html").read_text()
+        self.assertIn("<td>n?</td>", page)
 
     @cases(30, content=cut(b'{"fingerprint": "x", "checks": {}}') | st.dictionaries(st.text(max_size=3), NESTS)
            .map(lambda found: json.dumps({"fingerprint": "of other images"} | found).encode()))

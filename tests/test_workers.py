@@ -175,11 +175,12 @@ class TestTrials(Quiet):
         self.assertEqual(lost, [{"why": "raised", "error": "ZeroDivisionError: no luck"}])
 
     def test_first_cell_raises_alone(self):
-        "Without others it does, and says the error itself."
-        study = optuna.create_study()
-        with self.assertRaisesRegex(ZeroDivisionError, "no luck"):
-            run_trials(study, SPACE, mock.Mock(side_effect=ZeroDivisionError("no luck")), 2, progress=False)
-        self.assertEqual(story_of(study).open_slots, [0])
+        "Without others it is told as failed after two tries; once every cell fails the search ends and says why."
+        study, objective = optuna.create_study(), mock.Mock(side_effect=ZeroDivisionError("no luck"))
+        with self.assertRaisesRegex(RuntimeError, "the last 2 cells could not be scored: ZeroDivisionError: no luck"):
+            run_trials(study, SPACE, objective, 2, progress=False)
+        self.assertEqual([t.state.name for t in counted_trials(study)], ["FAIL", "FAIL"])
+        self.assertEqual((objective.call_count, story_of(study).open_slots), (4, []))
 
     def busy(self, ledger):
         cell = KNOWN_CELLS["DARTS_V1"]

@@ -19,7 +19,8 @@ from matplotlib.figure import Figure
 
 from csnas_nb.command.options import (
     IMAGES, MOST, OUTPUT, TRAINING, Device, Json, Limit, Log, NoMirror, OptionGroup, Pick, Plugin, Quiet, Root, Side,
-    Skip, Target, argument, check_used, emit, load_plugin, one_of, option, pick_device, takes, whole, with_settings,
+    Skip, Target, argument, check_used, emit, finite_or_null, load_plugin, one_of, option, pick_device, takes,
+    whole, with_settings,
 )
 from .targets import check_memory, run_at, said_source, search_summary, target_cell
 from ..evaluating.checkpoints import LOG, plot_log, read_log
@@ -36,7 +37,7 @@ from ..networks.genotype import Genotype, as_genotype, to_json, to_text
 from ..networks.size import network_size
 from ..runs.evaluations import draw_evaluation, read_reports
 from ..runs.page import write_report
-from ..runs.run import RunFolder, cells_of, evaluate_for
+from ..runs.run import RunFolder, cells_of, evaluate_for, origin_of
 from ..scoring.scorer import load_pretrained
 from ..searching.results import trial_table
 from ..support.devices import is_launched, is_main_process
@@ -103,7 +104,7 @@ def evaluate_verb(
     device, folder = pick_device(device), output or (run.folder if run else Path("runs") / genotype.name)
     sides = None if (side := size or chosen.side) is None else (side, side)
     for _, cell in cells: check_memory(cell, chosen, sides, device, chosen.stem)
-    asked = {"source": data} if data else run.settings["origin"] if run else {}
+    asked = {"source": data} if data else origin_of(run.folder, run.settings) if run else {}
     if asked.get("source") and is_main_process():
         said_source(asked["source"], True, as_json, root=given["root"] or asked.get("root"),
                     **{name: asked[name] for name in ("split_seed", "splitting") if name in asked})
@@ -189,7 +190,7 @@ def log_verb(
     last = pd.DataFrame([read_log(path).iloc[-1].to_dict() for path in paths]).astype({"epoch": int})
     last.insert(0, "run", any_names([str(path.parent.relative_to(folder)) for path in paths]))
     if picture: _draw_into(picture, plot_log(*paths))
-    emit(last.to_string(index=False, float_format="%.4g"), json.loads(last.to_json(orient="records")), as_json)
+    emit(last.to_string(index=False, float_format="%.4g"), finite_or_null(last.to_dict("records")), as_json)
 
 # %% ../../nbs/09_command/04_evaluate_verbs.ipynb #ce076609
 class _Found(NamedTuple):

@@ -10,6 +10,7 @@ import functools
 import importlib.util
 import inspect
 import json
+import math
 import os
 import re
 import sys
@@ -238,7 +239,16 @@ def emit(
     as_json:bool, # which of the two
 )->None: # on standard output
     "Print a result, as text or as JSON."
-    print(json.dumps(data) if as_json else text)
+    print(json.dumps(data) if as_json else text.encode("utf-8", "backslashreplace").decode())
+
+# %% ../../nbs/09_command/01_options.ipynb #86be5761
+def finite_or_null(
+    data:Any, # numbers, texts, lists, dictionaries
+)->Any: # the same for JSON
+    "Data in which None stands for every number that is not finite."
+    if isinstance(data, float): return data if math.isfinite(data) else None
+    if isinstance(data, Mapping): return {name: finite_or_null(value) for name, value in data.items()}
+    return [finite_or_null(value) for value in data] if isinstance(data, (list, tuple)) else data
 
 # %% ../../nbs/09_command/01_options.ipynb #62abdb17
 def load_plugin(

@@ -6,7 +6,6 @@
 __all__ = []
 
 # %% ../../nbs/09_command/05_using_verbs.ipynb #ca092975
-import json
 import logging
 import os
 from pathlib import Path
@@ -16,8 +15,8 @@ import pandas as pd
 from annotated_types import Gt, Le
 
 from csnas_nb.command.options import (
-    IMAGES, MOST, OUTPUT, SEED, Device, Json, Limit, Plugin, Quiet, Root, Skip, argument, emit, load_plugin, option,
-    pick_device, whole,
+    IMAGES, MOST, OUTPUT, SEED, Device, Json, Limit, Plugin, Quiet, Root, Skip, argument, emit, finite_or_null, load_plugin,
+    option, pick_device, whole,
 )
 from ..evaluating.reports import load_classifier
 from ..support.files import save_figure, whole_file
@@ -105,10 +104,10 @@ def worst_verb(
 def _worst_json(found, top):
     "What a network judges worst, for programs."
     before, after = (part.error for part in found.calibrations)
-    return json.loads(str(pd.Series({
+    return finite_or_null({
         "images": len(found.table), "error": found.error, "temperature": found.classifier.temperature,
         "calibration_error_as_trained": before, "calibration_error": after,
-        "worst": found.table.head(top).to_dict("records")}, dtype=object).to_json()))
+        "worst": found.table.head(top).to_dict("records")})
 
 # %% ../../nbs/09_command/05_using_verbs.ipynb #9a408e71
 EncoderAt = Annotated[Path, argument("pretrained.safetensors, of `csnas pretrain`, network.safetensors, or a run "
@@ -170,7 +169,7 @@ def probe_verb(
     emit(plain_text(f"{words}\n{encoder.network.genotype.name}: {len(splits.train):,} images of {splits.train.name} to "
                     f"learn from, {len(splits.test):,} to test on; 95 % intervals over test images (Wilson)"),
          {"cell": encoder.network.genotype.name, "train": len(splits.train), "test": len(splits.test),
-          "probes": json.loads(str(table.to_json(orient="records")))}, as_json)
+          "probes": finite_or_null(table.to_dict("records"))}, as_json)
 
 # %% ../../nbs/09_command/05_using_verbs.ipynb #2dfdf26c
 def probed_on(

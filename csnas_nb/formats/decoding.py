@@ -153,9 +153,10 @@ def _decode_or_none(path: Path, size: int, on_error: str, alone: Executor) -> Te
         with opened(path, size) as image:
             if image.width * image.height <= ALONE_ABOVE: return _middle(image, size)
             return alone.submit(_alone, image, size).result()
+    except MemoryError as error: raise MemoryError(f"{path}: too little memory to decode it") from error
     except Exception as error:                                        # a damaged file can raise anything inside Pillow
         if on_error == "skip": return None
-        raise ValueError(f"{path} does not decode ({error or type(error).__name__}); {SKIP_HINT}") from error
+        raise ValueError(f"{path} does not decode ({str(error) or type(error).__name__}); {SKIP_HINT}") from error
 
 # %% ../../nbs/13_formats/01_decoding.ipynb #3d4a4b6f
 BLOCK_OF_FILES = 4096

@@ -111,8 +111,9 @@ def file_square(
     "One picture file, warnings and all; large JPEG files are read at a fraction of their pixels where that is enough."
     try:
         with opened(path, side) as image: picture = to_rgb(image)
+    except MemoryError as error: raise MemoryError(f"{path}: too little memory to decode it") from error
     except Exception as error:                                         # a damaged file can raise anything inside Pillow
-        raise ValueError(f"{path} does not decode ({error or type(error).__name__})") from error
+        raise ValueError(f"{path} does not decode ({str(error) or type(error).__name__})") from error
     return middle_square(picture, side) if area >= 1 else random_square(picture, side, area, seed)
 
 def read_square(

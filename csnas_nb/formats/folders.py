@@ -67,7 +67,8 @@ def list_images(
             aside = hidden or entry.name.startswith(".") or entry.name.lower() in SYSTEM_NAMES
             if kind == "folder" and not (link and aside):
                 real = os.path.realpath(entry.path) if link else os.path.join(way[-1], entry.name)
-                if real in way or link and linked and real in followed: others[CIRCLE] += 1; continue
+                above = link and any(passed.startswith(os.path.join(real, "")) for passed in way)
+                if above or real in way or link and linked and real in followed: others[CIRCLE] += 1; continue
                 if link: followed.add(real)
                 if not aside: folders.append(Path(entry.path))
                 todo.append((Path(entry.path), (*way, real), aside, linked or link))

@@ -73,6 +73,8 @@ def read_reports(
         for k, report in enumerate(reports):
             from_plain(str, report.get("role", ""), f"{path}: reports[{k}].role")
             from_plain(float | None, report.get("score"), f"{path}: reports[{k}].score")
+            for file in from_plain(tuple[str, ...], report.get("files", ()), f"{path}: reports[{k}].files"):
+                with refusing(f"{path}: reports[{k}].files"): inside(folder, file)
         return reports
     raise ValueError(f"{path} is not the file that is wanted: its reports are no list of reports")
 

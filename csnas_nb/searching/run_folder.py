@@ -118,6 +118,8 @@ class Place:
         if self.folder.exists() and not self.folder.is_dir():
             raise ValueError(f"a run folder is wanted, {self.folder} is a file")
         trials = self.folder / STUDY
+        for file in (trials, *(trials.with_name(f"{STUDY}-{end}") for end in ("wal", "shm", "journal"))):
+            if file.is_symlink(): raise ValueError(f"{file} is a link: a search is kept in its folder, put the file there")
         if trials.exists() and not trials.is_file(): raise ValueError(f"{trials} is no file")
         if not self.storage: _check_not_lost(self.folder)
         elif trials.is_file() and COPY_OF not in load_result(self.folder).study.user_attrs:

@@ -36,7 +36,7 @@ from ..support.storages import StorageAway
 _log = logging.getLogger(__name__)
 EpochReport = Callable[..., None]  # report(epoch, value); with ask=False if no epoch is left to save
 Objective = Callable[[Genotype, EpochReport], float | tuple[float, dict[str, Any]]]
-MAX_REPEATS, MAX_INFEASIBLE, MAX_ERRORS = 3, 200, 2
+MAX_REPEATS, MAX_INFEASIBLE, MAX_ERRORS, MAX_FAILED = 3, 200, 2, 3
 NO_COST = "limits and a Pareto search need `cost`, a function that tells a cell's size"
 
 # %% ../../nbs/04_searching/05_trials.ipynb #2c6084eb
@@ -211,8 +211,7 @@ class _Loop:
         attributes = described(genotype, origin, self.options.limits, self.cost)
         first = next((k for k, t in story.holders.items() if _is_first_of(t, genotype)), None)
         if first is not None: attributes["repeat_of"] = first
-        constraints = create_trial(state=TrialState.RUNNING, constraints=attributes["excess"]).system_attrs
-        system = constraints | trial.system_attrs
+        system = create_trial(state=TrialState.RUNNING, constraints=attributes["excess"]).system_attrs | trial.system_attrs
         claimed = self.ledger.claim(None if free else slot, trial.params, trial.distributions, attributes, system)
         if not free: self.proposer.ids[slot] = trial._trial_id             # of whoever claimed it: the same cell
         elif claimed is not None: self.proposer.ids[claimed[0]] = trial._trial_id
@@ -253,8 +252,7 @@ class _Scoring(_Loop):
 
     def _is_one_too_many(self, slot):
         "Did others claim the last places in the same moment?"
-        places = [k for k, t in self.ledger.read().holders.items() if is_feasible(t)]
-        return slot in places[self.trials:]
+        return slot in [k for k, t in self.ledger.read().holders.items() if is_feasible(t)][self.trials:]
 
     def _reporter(self, slot, trial, reports):
         "The function `report` of one trial, which raises TrialPruned if the pruner gives up."
@@ -267,16 +265,18 @@ class _Scoring(_Loop):
         return report
 
     def _failed(self, slot, trial, genotype, error):
-        "An objective has raised: try once more, then never again; raise the error if no cell has a score yet."
-        story, text = self.ledger.read(), f"{type(error).__name__}: {error}"
+        "An objective has raised: try once more, then never again; end the search where MAX_FAILED cells in a row fail."
+        story, text = self.ledger.read(), " ".join(f"{type(error).__name__}: {error}".split())
         raised = 1 + sum(t.user_attrs["lost"]["why"] == "raised" for t in story.lost.get(slot, ()))
         full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
-        others = [t for t in story.holders.values() if t._trial_id != trial._trial_id]
-        hopeless = all(t.state in (TrialState.FAIL, TrialState.PRUNED) or "repeat_of" in t.user_attrs for t in others)
-        if full or hopeless or raised < MAX_ERRORS: self.ledger.lose(trial._trial_id, "raised", text)
+        if full or raised < MAX_ERRORS: self.ledger.lose(trial._trial_id, "raised", text)
         else: self.ledger.finish(trial._trial_id, Outcome(TrialState.FAIL, {"error": text}))
-        if full or hopeless: raise error
-        _log.warning("%s, attempt %d of %d: %s", genotype.name, raised, MAX_ERRORS, text, exc_info=error)
+        if full: raise error
+        _log.warning("%s, attempt %d of %d: %s", genotype.name, raised, MAX_ERRORS, text)
+        last = [t for t in self.ledger.read().counted if is_finished(t) and "repeat_of" not in t.user_attrs][-MAX_FAILED:]
+        if raised < MAX_ERRORS or not all("error" in t.user_attrs["details"] for t in last): return
+        if len(last) >= min(MAX_FAILED, self.trials):
+            raise RuntimeError(f"the last {len(last)} cells could not be scored: {text}") from error
 
 # %% ../../nbs/04_searching/05_trials.ipynb #31bc04e9
 PAUSE, MAX_PAUSE = 0.02, 1.0
