@@ -10,6 +10,7 @@ import inspect
 import json
 import logging
 import os
+import re
 import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -25,7 +26,9 @@ import annotated_types
 import typer
 
 from . import __version__
-from .command.options import one_of, reader, seconds_in, words_of
+from csnas_nb.command.options import (
+    check_device_name, check_file, check_folder, one_of, reader, seconds_in, words_of,
+)
 from .support.checks import bare_type
 
 # %% ../nbs/09_command/07_command.ipynb #663d4928
@@ -105,6 +108,7 @@ def _deferred(verb):
     "A function with the options of a verb; it imports the verb when it is called with valid ones."
     def call(**given: Any) -> None:
         check_places(given)
+        check_outputs(verb, given)
         function_of(verb)(**given)
     parameters = list(map(_as_parameter, written_table()["verbs"][verb]))
     setattr(call, "__signature__", inspect.Signature(parameters))
@@ -122,6 +126,9 @@ def check_places(
     if plugin is not None and not os.path.isfile(plugin): raise FileNotFoundError(f"no such plugin file: {plugin}")
     if root is not None and not os.path.isdir(root): raise FileNotFoundError(f"no such folder: {root}")
     seconds_in(given.get("timeout"))
+    check_device_name(given.get("device", "auto"))
+    if not re.fullmatch(r"best|knee|median-random|[0-9]{1,9}", pick := given.get("pick", "best")):
+        raise ValueError(f"--pick must be best, knee or a place on the front, from 0, got {pick[:60]}")
     for name in ("target", "targets", "warm_start"):
         several = given.get(name) if isinstance(given.get(name), (list, tuple)) else [given.get(name)]
         for text in several or ():
@@ -137,6 +144,28 @@ def _check_cell(text, known):
         raise ValueError(f"no such cell, file or run folder: {text[:300]} (known cells: {', '.join(known)})")
     if not any(os.path.isfile(os.path.join(text, name)) for name in _RUN):
         raise FileNotFoundError(f"no run in {Path(text)}: it has neither {_RUN[0]}, {_RUN[1]} nor {_RUN[2]}")
+
+# %% ../nbs/09_command/07_command.ipynb #bc3a4ce5
+_FILES = {"worst picture": (".png",), "show picture": (".png", ".svg", ".pdf"),
+          "log picture": (".png", ".svg", ".pdf"), "csv": (".csv",), "report output": (".html", ".htm"),
+          "features output": (".csv", ".npz", ".parquet")}
+_FOLDERS = ("search run", "check run", "evaluate output", "compare output")
+
+def check_outputs(
+    verb:str, # that is called
+    given:Mapping[str, Any], # values of its options, by name
+)->None: # raises ValueError or FileNotFoundError that names the option and the path
+    "Check that what a verb is asked to write can be written."
+    for name, path in given.items():
+        if not isinstance(path, Path): continue
+        option, endings = f"--{name}", _FILES.get(name) or _FILES.get(f"{verb} {name}")
+        if endings: check_file(option, path, endings)
+        if f"{verb} {name}" in _FOLDERS: check_folder(option, path)
+    if verb == "export" and given["file"].suffix: check_file("FILE", given["file"])
+    elif verb == "export": check_folder("FILE", given["file"])
+    if verb == "pretrain" and (path := given.get("output")):
+        check_folder("--output", path.parent)                            # is made
+        if path.parent.is_dir(): check_file("--output", path)
 
 # %% ../nbs/09_command/07_command.ipynb #b6923778
 _CELLS, _SOURCES = ("target", "targets", "against", "warm_start"), ("images", "data")
@@ -195,7 +224,7 @@ def main(
     except (typer.Abort, KeyboardInterrupt): code = _INTERRUPTED
     except SystemExit as stop: code = stop.code if isinstance(stop.code, int) else 1     # 1: who reads has gone
     except typer.Exit as stop: code = stop.exit_code
-    except (ValueError, OverflowError, OSError) as error: return _complain(error, 2)
+    except (ValueError, OverflowError, OSError) as error: return _complain(_by_option(error, arguments[0]), 2)
     except (RuntimeError, MemoryError) as error: return _complain(_in_our_words(error), 1)
     except Exception as error:
         message = getattr(error, "format_message", None)                 # of an error in the options
@@ -224,6 +253,14 @@ def _in_our_words(error):
     told, said = ("allocate memory", "out of memory"), str(error) or type(error).__name__
     if not isinstance(error, MemoryError) and not any(words in said.lower() for words in told): return error
     return f"the memory is too small for this: use a smaller --batch-size, --channels or --layers ({said})"
+
+def _by_option(error, verb):
+    "An error's text in which a setting has the name of its option: 'top_k must be …' is of --top-k."
+    said, found = written_table()["verbs"].get(verb, []), re.match(r"(\w+)(?= must )", text := str(error))
+    options = {one["name"]: next((name for name in one["names"] if name.startswith("--")),
+                                 f"--{one['name'].replace('_', '-')}") for one in said if not one["argument"]}
+    if found is None: return text
+    return text.replace(found[1], (options | {"which": "--pick"}).get(found[1], found[1]), 1)
 
 def _complain(error, code):
     "One line on standard error."

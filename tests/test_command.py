@@ -31,6 +31,16 @@ class TestAtOnce(unittest.TestCase):
                 (["search", "--trials", "0"], "at least 1"), (["evaluate", "DARTS_V2", "--schedule", "flat"], "cosine"),
                 (["search", "--data", f"{bare}/none"], "no such folder"), (["evaluate", bare], "no run in"),
                 (["compare", "DARTS_V2", "DARTS_V9"], "known cells"), (["search", "--timeout", "soon"], "--timeout"),
+                (["search", "--run", __file__], "a folder is wanted"),
+                (["check", "--run", __file__], "a folder is wanted"),
+                (["evaluate", "DARTS_V2", "--output", __file__], "--output: a folder is wanted"),
+                (["worst", bare, "--picture", f"{bare}/none/w.png"], "--picture"),
+                (["predict", bare, "x.jpg", "-o", "t.txt"], "--csv must end in .csv"),
+                (["report", bare, "--output", "r.pdf"], "--output must end in .html or .htm"),
+                (["features", bare, bare, "-o", f"{bare}/none/f.csv"], "--output"),
+                (["export", bare, f"{bare}/none/n.onnx"], "no such folder"),
+                (["predict", bare, "x.jpg", "--device", "gpu"], "--device must be cpu, cuda, cuda:N, mps or auto"),
+                (["show", "DARTS_V2", "--pick", "foo"], "--pick must be best, knee or a place"),
             ):
                 with self.subTest(line=line):
                     code, modules, said = answered(*line)

@@ -19,8 +19,8 @@ from matplotlib.figure import Figure
 
 from csnas_nb.command.options import (
     IMAGES, MOST, OUTPUT, TRAINING, Device, Json, Limit, Log, NoMirror, OptionGroup, Pick, Plugin, Quiet, Root, Side,
-    Skip, Target, argument, check_used, emit, finite_or_null, load_plugin, one_of, option, pick_device, takes,
-    whole, with_settings,
+    Skip, Target, argument, check_folder, check_used, emit, finite_or_null, load_plugin, one_of, option, pick_device,
+    takes, whole, with_settings,
 )
 from .targets import check_memory, run_at, said_source, search_summary, target_cell
 from ..evaluating.checkpoints import LOG, plot_log, read_log
@@ -30,7 +30,7 @@ from csnas_nb.evaluating.reports import (
     Compared, comparison_table, difference_table, few_steps, load_classifier, plot_comparison, report_from_dict,
     report_to_dict,
 )
-from ..evaluating.tracking import Tracker
+from ..evaluating.tracking import Tracker, check_tool
 from ..evaluating.training import sized_as
 from ..networks.drawing import draw_cell, draw_genotype
 from ..networks.genotype import Genotype, as_genotype, to_json, to_text
@@ -40,7 +40,7 @@ from ..runs.page import write_report
 from ..runs.run import RunFolder, cells_of, evaluate_for, origin_of
 from ..scoring.scorer import load_pretrained
 from ..searching.results import trial_table
-from ..support.devices import is_launched, is_main_process
+from ..support.devices import check_device, is_launched, is_main_process
 from ..support.files import refusing, save_figure, whole_file
 from ..support.workers import fastest_workers
 from ..using.exports import export_onnx, export_program, onnx_example
@@ -94,14 +94,17 @@ def evaluate_verb(
                {"workers": (on_disk, "--on-disk"),
                 "processes": (not is_launched(), "a start without accelerate launch")})
     if on_disk: check_used({"limit": limit, "skip_broken": skip_broken or None}, _IN_MEMORY)
+    if log: check_tool(log)
     load_plugin(plugin)
+    check_device(device := pick_device(device), precision)
     begin = [load_pretrained(path).model.network for path in start or []]
     chosen = sized_as(with_settings(RECIPES, recipe, changes), begin, changes)
     run, genotype = target_cell(target, pick)
     given = {"size": size, "limit": limit, "root": root and str(root), "on_error": "skip" if skip_broken else None,
              "mirror": False if no_mirror else None}
     cells, quiet = wanted_cells(run, genotype, against or [], pick), quiet or not is_main_process()
-    device, folder = pick_device(device), output or (run.folder if run else Path("runs") / genotype.name)
+    folder = output or (run.folder if run else Path("runs") / genotype.name)
+    check_folder("--output", folder)
     sides = None if (side := size or chosen.side) is None else (side, side)
     for _, cell in cells: check_memory(cell, chosen, sides, device, chosen.stem)
     asked = {"source": data} if data else origin_of(run.folder, run.settings) if run else {}
@@ -137,7 +140,8 @@ def show_verb(
     target: Target,
     top: Annotated[int, option("Trials of a run to list, best first.", allowed=whole(0, 10**6))] = 10,
     pick: Pick = "best", plugin: Plugin = None,
-    picture: Annotated[Optional[Path], option("Draw the cell into this PNG file.", allowed=Path)] = None,
+    picture: Annotated[Optional[Path], option("Draw the cell into this file: .png, .svg or .pdf.",
+                                              allowed=Path)] = None,
     channels: Annotated[int, option("Channels, for the count of parameters.",
                                     allowed=whole(1, MOST["channels"]))] = 36,
     layers: Annotated[int, option("Cells, for the count of parameters.", allowed=whole(1, MOST["layers"]))] = 20,
@@ -163,7 +167,7 @@ def show_verb(
         if "memory" in table: table = table.assign(memory=table["memory"] / 2**20)
         table = table.rename(columns={"memory": "memory MB"})
         grouped = dict.fromkeys(("parameters", "multiply_adds"), "{:,}".format) | {"memory MB": "{:,.0f}".format}
-        lines.append(table.to_string(index=False, float_format="%.4f", na_rep="–", formatters=grouped))
+        if len(table): lines.append(table.to_string(index=False, float_format="%.4f", na_rep="–", formatters=grouped))
     emit("\n".join(lines), data, as_json)
 
 def _draw_into(picture, figure):
@@ -181,7 +185,8 @@ def _shape_of(run) -> tuple[int | None, tuple[int, int]]:
 # %% ../../nbs/09_command/04_evaluate_verbs.ipynb #7149c10f
 def log_verb(
     folder: Annotated[Path, argument("A run folder, or the folder of a training run.", Path, "FOLDER")],
-    picture: Annotated[Optional[Path], option("Draw the curves into this PNG file.", allowed=Path)] = None,
+    picture: Annotated[Optional[Path], option("Draw the curves into this file: .png, .svg or .pdf.",
+                                              allowed=Path)] = None,
     as_json: Json = False,
 ) -> None:
     "Show how training goes: the last epoch of every run below a folder."

@@ -19,9 +19,10 @@ from csnas_nb.command.options import (
     check_used, emit, load_plugin, one_of, option, pick_device, seconds_in, takes, whole, with_settings,
 )
 from csnas_nb.command.targets import (
-    begun_split, begun_with, check_memory, given_cells, loaded, one_place, own_objective, said_workers, search_json,
-    search_summary, smallest_cell, states, target_cell, trial_curves,
+    begun_split, begun_with, check_memory, check_scored, given_cells, loaded, one_place, own_objective, said_workers,
+    search_json, search_summary, smallest_cell, states, target_cell, trial_curves,
 )
+from ..evaluating.tracking import check_tool
 from ..networks.genotype import Genotype
 from ..runs.run import known_repeatability, open_run, write_check
 from ..scoring.config import PRESETS, RANKINGS, ScoreConfig
@@ -31,6 +32,7 @@ from ..scoring.zero_cost import ZERO_COST, zero_cost_objective
 from csnas_nb.searching.proposals import (
     PRUNERS, SAMPLERS, Limits, PrunerConfig, SamplerConfig, SearchOptions, with_start,
 )
+from ..searching.run_folder import Place
 from ..searching.space import Encoding, SearchSpace
 from ..searching.stability import plot_stability, stability_table
 from ..searching.study import search
@@ -166,6 +168,8 @@ def search_verb(
         sampler, proposing, trials, begun_with(run, storage, study or run.name))
     rules = replace(chosen_rules(pruner, pruning, limits, pareto, given_cells(warm_start or [], warm_top)), **ordering)
     check_used({"study": study}, {"study": (bool(storage), "a --storage")})
+    if log: check_tool(log)
+    Place(run, storage, study or run.name).check()
     space = chosen_space(nodes, primitives, encoding)
     place, seconds, where = pick_device(device), seconds_in(timeout), one_place(images, data)
     if objective is None or objective in ZERO_COST: check_memory(smallest_cell(nodes), config, None, place)
@@ -179,8 +183,9 @@ def search_verb(
     result = search(found, trials, config=config, sampler=proposals, space=space, options=rules, objective=own,
                     folder=run, storage=storage, study=study or run.name, seed=seed, device=place, workers=count,
                     timeout=seconds, progress=not quiet, on_trial=tell)
+    check_scored(result, timeout)
     if (left := trials - len(result.trials)) > 0: _log.warning("%d trials are left for the same command", left)
-    if proposals.random_trials is not None and not result.proposals:
+    elif proposals.random_trials is not None and not result.proposals:
         _log.warning("the sampler never got to propose from what it had learned: of %d trials %d failed and %d were "
                      "given up", len(result.trials), states(result, "FAIL"), states(result, "PRUNED"))
     said = f"{search_summary(result)}\n" + (f"{known}\n" if known else "") + f"run folder: {run}"
@@ -223,14 +228,14 @@ def check_verb(
                                progress=not quiet)
     told = {key: check_to_dict(check) for key, check in checks.items()}
     found = {"fingerprint": chosen.fingerprint, "advice": name, "why": why, "checks": told}
-    if run: write_check(run, found)
     options = "".join(f" --{key.replace('_', '-')} {value}" for key, value in score.items())
     advice = "none of these scores is shown to be trustworthy on these images"
     learnt = any(check.learnt for check in checks.values())
     if learnt: advice += "; more passes or cells may tell: --preset standard --cells 20"
     if name: advice = f"csnas search --preset {name}{options}, on the same images"
-    kept = f"\nkept in {run / 'check.json'}" if run else ""
-    emit(f"{check_table(checks)}\nadvice: {advice}\n{why}{kept}", found, as_json)
+    emit(f"{check_table(checks)}\nadvice: {advice}\n{why}", found, as_json)
+    if run: write_check(run, found)                                      # printed before: a full disk loses nothing
+    if run and not as_json: print(f"kept in {run / 'check.json'}")
 
 # %% ../../nbs/09_command/03_search_verbs.ipynb #577bd20a
 def rescore_verb(

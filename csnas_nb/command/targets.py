@@ -25,12 +25,12 @@ from ..formats.sources import describe_source, load_images, origin_as_of_now
 from ..networks.genotype import Genotype, as_genotype, is_written, to_json, to_text
 from ..networks.network import STEMS, cell_plan, smallest_side
 from ..networks.size import network_size
-from ..runs.evaluations import is_place
+from ..runs.evaluations import is_place, read_reports
 from ..runs.run import RunFolder, open_run, same_split
 from ..scoring.zero_cost import ZERO_COST
 from ..searching.joining import find_study
 from ..searching.results import SearchResult, best_cells, pick, trial_genotype
-from ..searching.run_folder import read_settings
+from ..searching.run_folder import STUDY, read_settings
 from ..support.machine import total_memory
 from ..support.storages import attributes_of, quiet_optuna
 from ..support.workers import fastest_workers
@@ -190,12 +190,20 @@ def run_at(
     "The run that a target names, if it names one."
     return open_run(target) if not is_written(str(target)) and os.path.isdir(target) else None
 
+def is_searched(
+    run:RunFolder, # of a search, or of an evaluation
+)->bool: # True even where its trials are lost, or in a storage
+    "Was there a search in this folder?"
+    return any(os.path.lexists(run.folder / name) for name in (STUDY, "settings.json"))
+
 def target_cell(
     target:str, # run folder or cell
     which:str="best", # of a run: 'best', 'knee' or a place on its front
 )->tuple[RunFolder|None, Genotype]: # the run if it is one, and the cell that is meant
     "The run, if any, and the cell that a target names."
     run = run_at(target)
+    if run is not None and not is_searched(run) and read_reports(run.folder):
+        raise ValueError(f"{target} holds an evaluation and no search: csnas report shows it")
     if run is None and which != "best": raise ValueError(f"--pick {which} needs a run folder as the target")
     return run, run.cell(which) if run else as_genotype(target)
 
@@ -230,6 +238,14 @@ def search_summary(
             f"{states(result, 'FAIL')} failed{more}\n"
             f"{to_text(result.genotype)}" + (f"\n{front_table(result)}" if len(result.study.directions) > 1 else ""))
 
+def check_scored(
+    result:SearchResult, # of a search that has ended
+    timeout:str|None, # the time it was given, as it was given
+)->None: # raises RuntimeError
+    "Raise an error if the time was up before the first cell was scored."
+    if result.trials: return
+    raise RuntimeError(f"no cell was scored{f' in {timeout}' if timeout else ''}; the same command goes on")
+
 def states(
     result:SearchResult, # any
     name:str, # of a state of Optuna's
@@ -240,7 +256,7 @@ def states(
 def trial_curves(
     tool:str|None, # tensorboard, mlflow, …; None: no curves
     run:Path, # folder of the search
-)->Callable[[FrozenTrial], None]|None: # for `search`; raises ValueError or RuntimeError where there is no such tool
+)->Callable[[FrozenTrial], None]|None: # for `search`; raises ValueError where there is no such tool
     "A callback that writes the curves of a search."
     return Tracker(tool, run).on_trial if tool else None
 

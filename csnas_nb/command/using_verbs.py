@@ -8,6 +8,7 @@ __all__ = []
 # %% ../../nbs/09_command/05_using_verbs.ipynb #ca092975
 import logging
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Optional
 
@@ -19,6 +20,7 @@ from csnas_nb.command.options import (
     option, pick_device, whole,
 )
 from ..evaluating.reports import load_classifier
+from ..formats.decoding import readable_endings
 from ..support.files import save_figure, whole_file
 from ..using.predictions import predict_pictures, top_losses
 _log = logging.getLogger(__name__)
@@ -39,6 +41,7 @@ def predict_verb(
 ) -> None:
     "Name new pictures: their classes, and how sure the network is."
     load_plugin(plugin)
+    check_pictures(pictures)
     classifier = load_classifier(network, pick_device(device))
     found = predict_pictures(classifier, pictures, top_k=top_k, on_error=_on_error(skip_broken), progress=not quiet)
     if csv: write_csv(found.table, csv)
@@ -52,6 +55,15 @@ def predict_verb(
         "calibrated": found.temperature is not None, "pictures": named, "skipped": found.skipped}, as_json)
 
 # %% ../../nbs/09_command/05_using_verbs.ipynb #9178bd25
+def check_pictures(
+    pictures:Sequence[str], # files, folders and patterns
+)->None: # raises ValueError that names the endings; a file without one may be a picture
+    "Raise an error for a file whose ending is no picture's."
+    for path in map(Path, pictures):
+        if not path.suffix or path.suffix.lower() in readable_endings() or not path.is_file(): continue
+        raise ValueError(f"{path} is no picture: picture files ({', '.join(readable_endings())}), folders of them and "
+                         "patterns are wanted")
+
 def _on_error(skip_broken) -> Literal["raise", "skip"]: return "skip" if skip_broken else "raise"
 
 def plain_text(
@@ -100,6 +112,7 @@ def worst_verb(
     lines = [table_text(found.table.head(top)), f"{len(found.table):,} pictures of {images.name}: error "
              f"{100 * found.error:.2f} %; {sure}"] + ([f"written to {', '.join(files)}"] if files else [])
     emit(plain_text("\n".join(lines)), _worst_json(found, top) | {"files": files}, as_json)
+    if picture and not drawn: raise RuntimeError(f"{picture} is not written, see the warning above")
 
 def _worst_json(found, top):
     "What a network judges worst, for programs."
@@ -145,7 +158,9 @@ def probe_verb(
     size: OwnSide = None, limit: Limit = None, root: Root = None, skip_broken: Skip = False,
     share: Annotated[float, option("Of the labels to learn from.", IMAGES,
                                    allowed=Annotated[float, Gt(0), Le(1)])] = 1.0,
-    neighbours: Annotated[int, option("That vote on the class of a picture.", allowed=whole(1, 10**6))] = 20,
+    neighbours: Annotated[Optional[int], option(
+        "That vote on the class of a picture; by default 20, or all training pictures where there are fewer.",
+        allowed=whole(1, 10**6))] = None,
     penalty: Annotated[float, option("Inverse strength of the linear probe's L2 penalty.",
                                      allowed=Annotated[float, Gt(0), Le(10**6)])] = 1.0,
     seed: Annotated[int, option("Of the untrained network and of the share.", OUTPUT, allowed=SEED)] = 0,
@@ -163,7 +178,9 @@ def probe_verb(
     origin = probed_on(network, data, given)
     splits = load_splits(**{**origin, "size": side, "progress": not quiet})
     if share < 1: splits = label_share(splits, share, seed)
-    table = probe_encoder(encoder, splits, neighbours=neighbours, penalty=penalty, seed=seed)
+    if (neighbours or 0) > (count := len(splits.train)):
+        raise ValueError(f"--neighbours must be at most {count}, the number of training pictures, got {neighbours}")
+    table = probe_encoder(encoder, splits, neighbours=neighbours or min(20, count), penalty=penalty, seed=seed)
     words = table.assign(**{name: 100 * table[name] for name in ("error", "low", "high")}).to_string(
         index=False, header=["network", "probe", "error, %", "from", "to"], float_format="%.2f", na_rep="–")
     emit(plain_text(f"{words}\n{encoder.network.genotype.name}: {len(splits.train):,} images of {splits.train.name} to "

@@ -16,7 +16,7 @@ from csnas_nb.command.options import (
     IMAGES, OUTPUT, OWN, SHARING, Device, Json, Plugin, Quiet, Root, Timeout, Workers, emit, option, pick_device,
     seconds_in, whole,
 )
-from .targets import own_objective, said_workers, search_json, search_summary
+from .targets import check_scored, own_objective, said_workers, search_json, search_summary
 from ..searching.joining import find_study, join
 from ..support.storages import masked, open_storage, quiet_optuna, serve_storage
 
@@ -45,6 +45,7 @@ def worker_verb(
     place, seconds = pick_device(device), seconds_in(timeout)
     result = join(address, study, data=data, root=root, objective=own, device=place, progress=not quiet,
                   workers=said_workers(workers, place, as_json), wait=wait, timeout=seconds)
+    check_scored(result, timeout)
     emit(f"{search_summary(result)}\nstudy: {study} in {masked(address)}", search_json(result, Path(study)), as_json)
 
 def _named(storage):

@@ -60,13 +60,13 @@ def follow_logs(
 # %% ../../nbs/05_evaluating/08_tracking.ipynb #5c4c617e
 def check_tool(
     name:str, # of a tool
-)->None: # raises ValueError for a name that Accelerate does not know, RuntimeError where a package is missing
+)->None: # raises ValueError for a name that Accelerate does not know, or whose package is missing
     "Can curves be written for this tool?"
     from accelerate.tracking import LOGGER_TYPE_TO_CLASS, get_available_trackers
     if name not in LOGGER_TYPE_TO_CLASS:
         raise ValueError(f"no such tool for curves: {name!r} (there are {', '.join(sorted(LOGGER_TYPE_TO_CLASS))})")
     if name not in {str(tool.value) for tool in get_available_trackers()}:
-        raise RuntimeError(f"curves for {name} need one more package: pip install {name}")
+        raise ValueError(f"curves for {name} need one more package: pip install {name}")
 
 # %% ../../nbs/05_evaluating/08_tracking.ipynb #28bf037f
 def open_tool(
@@ -131,7 +131,7 @@ class Curves:
     "Numbers by step in one of Accelerate's tools; a failure there gives one warning and raises nothing."
     def __init__(
         self,
-        tool:str, # tensorboard, mlflow, wandb, …; raises ValueError or RuntimeError where it is not to be had
+        tool:str, # tensorboard, mlflow, wandb, …; raises ValueError where it is not to be had
         folder:Path|str, # run folder
     ):
         check_tool(tool)

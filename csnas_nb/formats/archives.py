@@ -6,7 +6,9 @@
 __all__ = []
 
 # %% ../../nbs/13_formats/05_archives.ipynb #111f5b43
+import bz2
 import csv
+import gzip
 import hashlib
 import io
 import json
@@ -50,6 +52,7 @@ def packing(
     for kind in ("zip", "tar") if name.endswith(".zip") else ("tar", "zip"):      # a tar may end with a zip
         with refusing(f"{path} is damaged", OSError, EOFError, zlib.error, lzma.LZMAError):
             if kinds[kind](path): return kind
+    if name.endswith(".zip") or head == b"PK\3\4": raise ValueError(f"{path} is no whole zip: fetch it again")
     raise ValueError(f"{path} holds no collection of images that is known; taken are {TAKEN}")
 
 # %% ../../nbs/13_formats/05_archives.ipynb #3f02c697
@@ -98,9 +101,14 @@ def _unzip(path: Path, room: Room) -> None:
             else:
                 with archive.open(entry) as stream: room.write(entry.filename, stream)
 
+_PACKED: dict[bytes, Any] = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ": lzma.open, b"]\0\0\x80": lzma.open}
+"What opens a compressed tar, by its first bytes."
+
 def _untar(path: Path, room: Room) -> None:
     "Unpacks a tar, compressed or not, into a room; a hard link to a file of the same tar becomes a copy."
-    with tarfile.open(path, "r|*") as archive:
+    with open(path, "rb") as file: head = file.read(6)
+    opener = next((opener for magic, opener in _PACKED.items() if head.startswith(magic)), open)
+    with opener(path, "rb") as packed, tarfile.open(fileobj=packed, mode="r|") as archive:
         for entry in archive:
             if PurePosixPath(entry.name) == PurePosixPath("."): continue
             if entry.isdir(): room.place(entry.name).mkdir(parents=True, exist_ok=True)
@@ -111,6 +119,9 @@ def _untar(path: Path, room: Room) -> None:
             elif entry.islnk() and (there := room.place(entry.linkname)).is_file() and there != room.place(entry.name):
                 with open(there, "rb") as stream: room.write(entry.name, stream)
             else: room.passed[LINKED] += 1
+        while block := packed.read(2**20):                                 # to the end, where checksums are compared
+            room.written += len(block)
+            if room.written > room.most_bytes: raise ValueError(f"it has more than {room.most_bytes:,} bytes")
 
 # %% ../../nbs/13_formats/05_archives.ipynb #952a29d4
 IMAGE_COLUMNS = ("image", "img", "images", "picture", "photo", "jpg", "jpeg", "png", "pixel_values", "x")

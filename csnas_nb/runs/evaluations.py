@@ -36,7 +36,7 @@ from ..formats.named import DATASETS
 from ..formats.sources import catalogue, load_images, load_splits
 from ..networks.genotype import Genotype, to_json
 from ..networks.network import Network
-from ..support.devices import is_main_process
+from ..support.devices import check_device, is_main_process
 from ..support.files import Busy, file_lock, from_plain, inside, read_json, refusing, save_figure, write_whole
 from ..support.machine import versions
 from ..support.questions import as_question, tensors_key
@@ -237,6 +237,7 @@ def evaluate_cells(
     def key_of(cell): return evaluation_key(cell, recipe, seeds, splits, start=begun.get(cell, ""), **options)
     if processes > 1:
         missing = [cell for _, cell in cells if _kept_for(key_of(cell), earlier, Path(folder))[0] is None]
+        if missing: check_device(device, precision)                      # workers would find out later
         checked_splits(splits, seeds, top_k); check_trainable(splits.train, splits.valid, recipe, min(seeds))
         train_side_by_side(missing, splits, recipe, seeds, Path(folder), processes, device, precision, workers,
                            starts, on_epoch, progress)

@@ -20,7 +20,7 @@ from matplotlib.figure import Figure
 
 from ..evaluating.batches import resized
 from ..evaluating.checkpoints import plot_log
-from ..evaluating.measures import class_table, plot_calibration
+from ..evaluating.measures import any_names, class_table, plot_calibration
 from csnas_nb.evaluating.reports import (
     Compared, comparison_table, difference_table, load_classifier, plot_comparison, plot_confusion, report_from_dict,
 )
@@ -208,11 +208,13 @@ def evaluation_section(
     said = difference_table(rows).splitlines()
     if len(first.seeds) < 2: said.append("An error of one seed says little.")
     if seen: said.append("The search may have seen test images: these errors may flatter its cell.")
+    classes = class_table(first.confusion, first.classes)
+    classes.insert(0, "class", any_names(first.classes))
     yield "With labels", [
         f'<pre class="table">{html.escape(comparison_table(rows))}</pre>', *map(paragraph, said),
         *(attempted(what, lambda make=make, words=words: figure_html(make(), words))
           for what, (make, words) in figures.items()),
-        table_html(class_table(first.confusion, first.classes).reset_index(names="class"))]
+        table_html(classes)]
 
 # %% ../../nbs/07_runs/04_page.ipynb #468ebe09
 STYLE = """
@@ -232,9 +234,14 @@ def settings_section(
     "The settings and versions needed to repeat the run."
     def made():
         asked = dict(run.settings)
-        flat = pd.json_normalize(asked | {"versions": asked["versions"][-1]}).iloc[0].astype(str)
-        return table_html(flat.rename_axis("setting").reset_index(name="value"))
+        flat = _flat(asked | {"versions": asked["versions"][-1]})
+        return table_html(pd.DataFrame({"setting": any_names([*flat]), "value": any_names([*flat.values()])}))
     return "Settings and versions", [attempted("the table of settings", made)]
+
+def _flat(data, name=""):
+    "Nested settings as texts by name, as in 'config.epochs'."
+    if not isinstance(data, dict) or not data: return {name: str(data)}
+    return {inner: text for key, value in data.items() for inner, text in _flat(value, f"{name}.{key}".lstrip(".")).items()}
 
 # %% ../../nbs/07_runs/04_page.ipynb #98886347
 def report_page(

@@ -10,6 +10,7 @@ import json
 import logging
 import math
 import os
+import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -59,8 +60,7 @@ class _StoredRun:
     @cached_property
     def images(self) -> ImageSet:
         "The images of the search, without labels; ValueError if they cannot be loaded as they were."
-        origin = origin_of(self.folder, self.settings)
-        images = _loaded(self.folder, origin) if origin else None
+        images = _loaded(self.folder, origin) if (origin := origin_of(self.folder, self.settings)) else None
         if images is None or images.fingerprint != self.settings["images"]["fingerprint"]:
             raise ValueError(f"the images of {self.folder} cannot be loaded again as they were")
         return images
@@ -138,21 +138,21 @@ def _settings_of(folder):
 # %% ../../nbs/07_runs/02_run.ipynb #2a3ba2a1
 def _score_in(run, genotype, device):
     "A score from the trials of a run, or computed as its search would have."
-    stored = [t.values[0] for t in run.result.complete if t.user_attrs["digest"] == genotype.digest]
-    if stored: return stored[0]
+    if stored := [t.values[0] for t in run.result.complete if t.user_attrs["digest"] == genotype.digest]: return stored[0]
     name = run.settings.get("objective", "label_free_score")
     if name != "label_free_score":
         raise ValueError(f"{genotype.name} is not scored: the search had an objective of its own, {name}")
     return label_free_score(genotype.canonical, run.images, run.config, seed=run.settings["seed"], device=device).value
 
 # %% ../../nbs/07_runs/02_run.ipynb #78ab0d7d
-MOST_LOOKED_AT = 2_000_000
-"Files and folders that are looked at, at most, for the images of a run."
+MOST_LOOKED_AT, MOST_SECONDS = 2_000_000, 10.0
+"Files and folders that are looked at, at most, for the images of a run, and for how long."
 
 def origin_of(
     folder:Path, # run folder, for the message
     settings:Mapping[str, Any], # of its search: origin, and images with their count
     file:str="settings.json", # that holds them, for the message
+    walk:bool=True, # False: nothing in that place will be read
 )->dict[str, Any]: # arguments of `load_images`; raises ValueError for a place that no search used
     "Where the images of a search came from."
     origin, count = settings["origin"], settings["images"]["count"]
@@ -161,7 +161,7 @@ def origin_of(
             if name not in _ASKED: raise ValueError(f"no such entry: {name}")
             from_plain(_ASKED[name], value, name)
         source, limit = origin.get("source"), origin.get("limit")
-        if source is None or source in DATASETS: return dict(origin)
+        if source is None or source in DATASETS or not walk: return dict(origin)
         _check_walk(Path(source).resolve(), MOST_LOOKED_AT if limit else min(MOST_LOOKED_AT, 10_000 + 100 * count))
     return dict(origin)
 
@@ -186,12 +186,15 @@ def open_run(
     return RunFolder(folder)
 
 def _check_walk(place, most):
-    "ValueError for a folder that is or contains a home directory, or holds more than that many files and folders."
-    if Path.home().resolve().is_relative_to(place):
-        raise ValueError(f"source {place} is a home, or a folder above one: no images are looked for there")
+    "ValueError for a folder of the system, one that is or contains a home, or holds too much to be that of a search."
+    system = any(map(place.is_relative_to, ("/proc", "/sys", "/dev"))) and not place.is_relative_to("/dev/shm")
+    if system or Path.home().resolve().is_relative_to(place):
+        raise ValueError(f"source {place} is a home, a folder above one, or the system's: no images are sought there")
+    until = time.monotonic() + MOST_SECONDS
     for _, folders, files in os.walk(place):
         most -= len(folders) + len(files)
-        if most < 0: raise ValueError(f"source {place} holds far more files than the search saw images")
+        if most >= 0 and time.monotonic() < until: continue
+        raise ValueError(f"source {place} holds far more files than the search saw images: if it is right, say --data")
 
 # %% ../../nbs/07_runs/02_run.ipynb #d6b5ad8a
 def evaluation_origin(
@@ -212,7 +215,7 @@ def evaluation_origin(
 def _origin_of(run, data):
     "Where the images of a search came from, if it was searched on this data; else empty."
     if run is None or data is None: return {}
-    origin = run.settings["origin"]
+    origin = origin_of(run.folder, run.settings, walk=False)
     return origin if same_images(origin, run.settings["images"], data) else {}
 
 def same_split(
@@ -228,7 +231,7 @@ def may_have_seen(
     data:str|None, # images that were named; None: those of the run
 )->bool: # False: the folder is as the search found it, or another; raises ValueError where the run's own has changed
     "May a search have seen the test images of a folder, because the folder has changed since?"
-    origin = run.settings["origin"] if run else {}
+    origin = origin_of(run.folder, run.settings, walk=False) if run else {}
     if run is None or origin.get("source", DATASETS[0]) in DATASETS: return False
     if data is not None and not is_place(origin, data): return False
     try: run.images
@@ -290,8 +293,7 @@ def evaluate_run(
     if limit is not None and options.get("on_disk"):
         raise ValueError(f"limit is for images in memory, got {limit} with on_disk")
     cells = cells_of(run, against, which)                                # before images are decoded
-    given = {"size": size, "limit": limit}
-    return evaluate_for(run, cells, recipe, folder=folder or run.folder, given=given, **options)
+    return evaluate_for(run, cells, recipe, folder=folder or run.folder, given=dict(size=size, limit=limit), **options)
 
 # %% ../../nbs/07_runs/02_run.ipynb #dabbf55d
 def cells_of(
@@ -312,8 +314,7 @@ def score_or_none(
     "The score of a cell for a table, if it can be computed."
     try: value = run.score(genotype, device)
     except (ValueError, OSError, RuntimeError) as error:                  # the images are gone, the card is full
-        _log.warning("%s has no score: %s", genotype.name, error)
-        return None
+        _log.warning("%s has no score: %s", genotype.name, error); return None
     return value if math.isfinite(value) else None
 
 # %% ../../nbs/07_runs/02_run.ipynb #0444dcc1

@@ -56,6 +56,7 @@ class _CountedTrials:
 # %% ../../nbs/04_searching/06_results.ipynb #88b2b338
 def _lowest(result):
     "The trial with the lowest score; RuntimeError if there is none."
+    if not result.trials: raise RuntimeError("no trial of this search has ended yet")
     if not result.complete:
         raise RuntimeError(f"none of the {len(result.trials)} trials of this search has a finite score")
     return min(result.complete, key=lambda t: t.values[0])
