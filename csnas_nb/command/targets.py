@@ -14,7 +14,6 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal, cast
 
-import torch
 from optuna.trial import FrozenTrial
 
 from .options import check_used, load_plugin
