@@ -134,6 +134,8 @@ def form_faults(notebook, name: str) -> list[str]:
         captioned = below.cell_type == "markdown" and re.match(r"\*[^*]", below.source)
         if not captioned and any(kind.startswith("image/") for kind in kinds):
             found.append(f"no caption in italics below the picture of cell #{cell.idx_ + 1}")
+        if re.search(r"(?m)^#\| code-summary:.*`", cell.source):
+            found.append(f"a backtick in the code-summary of cell #{cell.idx_ + 1} ends the fold on the site")
     if name == street.FRONT:
         return found
     texts = [cell.source for cell in notebook.cells if cell.cell_type == "markdown"]

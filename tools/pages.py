@@ -38,6 +38,7 @@ IMPORT = re.compile(r"@import url\(https?:[^)]*\);?|@import \"https?:[^\"]*\";?"
 PLAIN_FIRST = ["text/markdown", "image/svg+xml", "image/png", "image/jpeg", "text/plain"]  # GitHub shows no styles
 UNSEEN_DIRECTIVES, OF_LIBRARY = {"default_exp", "hide"}, {"export", "exporti", "exports"}
 IMPORTS = (ast.Import, ast.ImportFrom)
+DEFINITIONS = (ast.FunctionDef, ast.ClassDef)
 SCREEN = 12  # lines of code above a picture that a phone shows together with it
 LOADED = ("img", "script", "source", "link")  # what a browser fetches with the page
 
@@ -88,10 +89,17 @@ def site_link(link: str, folder: str) -> str:
     return source + target[2:] if target.startswith("../") else street.page_name(link)
 
 
-def named(link: re.Match) -> str:
-    "A link that nbdev made of a name, to a heading of the site; the name alone if it has none."
-    headed = (f"{link[2]}.ipynb", link[3]) in rooms.entries()
+def named(link: re.Match, own: frozenset[str]) -> str:
+    "A link that nbdev made of a name, to a heading of the site; the name alone if it has none, or is the page's own."
+    headed = (f"{link[2]}.ipynb", link[3]) in rooms.entries() and not own.intersection(re.findall(r"\w+", link[1]))
     return f"[{link[1]}](/{link[2]}.html#{link[3]})" if headed else link[1]
+
+
+def own_names(cells: list) -> frozenset[str]:
+    "What a notebook defines for itself alone, which no link of its page may lead away from."
+    mine = [cell for cell in cells if cell.cell_type == "code"
+            and not extract_directives(cell, remove=False).keys() & OF_LIBRARY]
+    return frozenset(node.name for cell in mine for node in statements(cell.source) if isinstance(node, DEFINITIONS))
 
 
 def folded(cell, summary: str):
@@ -176,7 +184,9 @@ def rewrite_notebook(path: Path, name: str, source: Path) -> None:
             cell.source = f"#| fig-alt: {json.dumps(said, ensure_ascii=False)}\n{cell.source}"
     text = nb2str(notebook).replace(f"]({project.settings().doc_host}{project.settings().doc_baseurl}/", "](/")
     path.unlink()
-    path.with_name(street.page_name(path.name)).write_text(AUTOMATIC.sub(named, text), encoding="utf-8")
+    own = own_names(written.cells)
+    text = AUTOMATIC.sub(lambda link: named(link, own), text)
+    path.with_name(street.page_name(path.name)).write_text(text, encoding="utf-8")
 
 
 def stage_site() -> Path:
@@ -293,6 +303,8 @@ def problems(site: Path) -> list[str]:
         said += [f"a picture without words: {str(tag)[:60]}" for tag in soup.find_all("img") if not tag.get("alt")]
         said += [f"raw Markdown: {text[:80]}" for text in soup.find_all(string=re.compile(r"]\("))
                  if text.find_parent(["p", "li", "td"]) and not text.find_parent("code")]
+        said += [f"raw Markdown: {text[:80]}" for text in soup.find_all(string=re.compile(r"^:::|```|code-fold"))
+                 if not text.find_parent(["code", "pre", "script"])]
         found += [f"{path.relative_to(site)}: {problem}" for problem in dict.fromkeys(said) if problem]
     listed = parsed(site / "reference.html").get_text()
     found += [f"no entry for {name}" for (page, anchor), (_, name) in rooms.entries().items()
