@@ -60,16 +60,18 @@ def caption(text: str) -> str:
 
 
 def readme() -> None:
-    "Write README.md and its pictures from the index, without Colab cells, hidden cells and directives."
+    "Write README.md and its pictures from the index, without Colab cells, hidden cells, folded code and directives."
     from nbconvert.exporters import MarkdownExporter
     from traitlets.config import Config
 
     notebook = read_nb(project.ROOT / "nbs" / project.settings().readme_nb)
     notebook.cells = [cell for cell in notebook.cells
-                      if not execution.is_stamp(cell) and "hide" not in extract_directives(cell)]
+                      if not execution.is_stamp(cell) and "hide" not in extract_directives(cell, remove=False)]
     for cell in notebook.cells:
         if cell.cell_type == "markdown":
             cell.source = relink(cell.source, lambda link: posixpath.normpath(posixpath.join("nbs", link)))
+        elif execution.is_folded(cell):
+            cell["transient"] = {"remove_source": True}
     notebook.metadata["language_info"] = {"name": "python"}  # the language of the code fences
     exporter = MarkdownExporter(config=Config({"NbConvertBase": {"display_data_priority": PLAIN_FIRST}}))
     names = {"unique_key": "README", "output_files_dir": "README_files"}
