@@ -47,7 +47,7 @@ from PIL import Image
 
 from csnas_nb import as_genotype, load_classifier, load_images, load_splits, open_run, search
 from csnas_nb.__main__ import VERBS, main, make_app
-from csnas_nb.runs.page import evaluated_on, report_page
+from csnas_nb.runs.page import report_page
 from csnas_nb.evaluating.checkpoints import load_trained, plot_log, read_log
 from csnas_nb.evaluating.recipes import RECIPES, Recipe
 from csnas_nb.evaluating.reports import Compared, comparison_table
@@ -58,7 +58,7 @@ from csnas_nb.networks.genotype import (
     KNOWN_CELLS, MAX_NODES, CellGraph, Genotype, from_json, from_text, to_json, to_text,
 )
 from csnas_nb.networks.operations import OPERATIONS
-from csnas_nb.runs.evaluations import evaluate_cells, read_reports, write_evaluation
+from csnas_nb.runs.evaluations import evaluate_cells, evaluated_on, read_reports, write_evaluation
 from csnas_nb.runs.run import known_repeatability
 from csnas_nb.scoring.config import PRESETS, QUICK, ScoreConfig, config_from_dict
 from csnas_nb.scoring.scorer import load_pretrained, pretrain, save_pretrained
