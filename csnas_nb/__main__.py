@@ -26,10 +26,9 @@ import annotated_types
 import typer
 
 from . import __version__
-from csnas_nb.command.options import (
-    check_device_name, check_file, check_folder, one_of, reader, seconds_in, words_of,
-)
+from .command.options import check_device_name, check_ending, one_of, reader, seconds_in, words_of
 from .support.checks import bare_type
+from .support.files import check_file, check_folder
 
 # %% ../nbs/09_command/07_command.ipynb #663d4928
 _SEARCH, _EVALUATE = "csnas_nb.command.search_verbs", "csnas_nb.command.evaluate_verbs"
@@ -159,7 +158,7 @@ def check_outputs(
     for name, path in given.items():
         if not isinstance(path, Path): continue
         option, endings = f"--{name}", _FILES.get(name) or _FILES.get(f"{verb} {name}")
-        if endings: check_file(option, path, endings)
+        if endings: check_ending(option, path, endings); check_file(option, path)
         if f"{verb} {name}" in _FOLDERS: check_folder(option, path)
     if verb == "export" and given["file"].suffix: check_file("FILE", given["file"])
     elif verb == "export": check_folder("FILE", given["file"])

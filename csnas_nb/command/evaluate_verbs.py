@@ -19,7 +19,7 @@ from matplotlib.figure import Figure
 
 from csnas_nb.command.options import (
     IMAGES, MOST, OUTPUT, TRAINING, Device, Json, Limit, Log, NoMirror, OptionGroup, Pick, Plugin, Quiet, Root, Side,
-    Skip, Target, argument, check_folder, check_used, emit, finite_or_null, load_plugin, one_of, option, pick_device,
+    Skip, Target, argument, check_used, emit, finite_or_null, load_plugin, one_of, option, pick_device,
     takes, whole, with_settings,
 )
 from .targets import check_memory, run_at, said_source, search_summary, target_cell
@@ -35,13 +35,13 @@ from ..evaluating.training import sized_as
 from ..networks.drawing import draw_cell, draw_genotype
 from ..networks.genotype import Genotype, as_genotype, to_json, to_text
 from ..networks.size import network_size
-from ..runs.evaluations import draw_evaluation, read_reports
+from ..runs.evaluations import draw_evaluation, kept_precisions, origin_of, read_reports
 from ..runs.page import write_report
-from ..runs.run import RunFolder, cells_of, evaluate_for, origin_of
+from ..runs.run import RunFolder, cells_of, evaluate_for
 from ..scoring.scorer import load_pretrained
 from ..searching.results import trial_table
 from ..support.devices import check_device, is_launched, is_main_process
-from ..support.files import refusing, save_figure, whole_file
+from ..support.files import check_folder, refusing, save_figure, whole_file
 from ..support.workers import fastest_workers
 from ..using.exports import export_onnx, export_program, onnx_example
 from ..using.models import export_hub
@@ -96,7 +96,7 @@ def evaluate_verb(
     if on_disk: check_used({"limit": limit, "skip_broken": skip_broken or None}, _IN_MEMORY)
     if log: check_tool(log)
     load_plugin(plugin)
-    check_device(device := pick_device(device), precision)
+    device = pick_device(device)
     begin = [load_pretrained(path).model.network for path in start or []]
     chosen = sized_as(with_settings(RECIPES, recipe, changes), begin, changes)
     run, genotype = target_cell(target, pick)
@@ -105,6 +105,7 @@ def evaluate_verb(
     cells, quiet = wanted_cells(run, genotype, against or [], pick), quiet or not is_main_process()
     folder = output or (run.folder if run else Path("runs") / genotype.name)
     check_folder("--output", folder)
+    if precision not in kept_precisions(folder): check_device(device, precision)         # what is kept needs none
     sides = None if (side := size or chosen.side) is None else (side, side)
     for _, cell in cells: check_memory(cell, chosen, sides, device, chosen.stem)
     asked = {"source": data} if data else origin_of(run.folder, run.settings) if run else {}

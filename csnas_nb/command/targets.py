@@ -20,11 +20,11 @@ from .options import check_used, load_plugin
 from ..evaluating.tracking import Tracker
 from ..images.image_set import ImageSet
 from ..formats.named import DATASETS
-from ..formats.sources import describe_source, load_images, origin_as_of_now
+from ..formats.sources import catalogue, catalogue_in_words, is_place, load_images, origin_as_of_now
 from ..networks.genotype import Genotype, as_genotype, is_written, to_json, to_text
 from ..networks.network import STEMS, cell_plan, smallest_side
 from ..networks.size import network_size
-from ..runs.evaluations import is_place, read_reports
+from ..runs.evaluations import read_reports
 from ..runs.run import RunFolder, open_run, same_split
 from ..scoring.zero_cost import ZERO_COST
 from ..searching.joining import find_study
@@ -39,15 +39,16 @@ def said_source(
     data:str, # name or folder
     labelled:bool, # count classes too, for `evaluate`? otherwise print whether `evaluate` would reject the folder
     as_json:bool, # say nothing
-    **given:Any, # arguments of `describe_source`
+    **given:Any, # of `catalogue`: root, split_seed, splitting
 )->None: # on standard output; of a data set that comes by name nothing need be said
     "Print what a folder of images contains, in a line or two."
     if as_json or data in DATASETS: return
     warned = logging.getLogger("csnas_nb.formats.tables")
     warned.disabled = True                                               # what it warns of is said when it is loaded
     try:
-        print(f"{_from_here(data)}: {describe_source(data, labelled, **given)}")
-        if not labelled: _say_refusal(data, given)
+        entries, refusal = _catalogued(data, labelled, given)
+        print(f"{_from_here(data)}: {catalogue_in_words(entries, labelled)}")
+        if refusal: print(f"csnas evaluate would refuse it: {refusal}".encode("utf-8", "backslashreplace").decode())
     finally: warned.disabled = False
 
 def _from_here(place):
@@ -55,11 +56,17 @@ def _from_here(place):
     near = Path(place).is_absolute() and Path(place).is_relative_to(Path.cwd())
     return os.path.relpath(place) if near else place
 
-def _say_refusal(data, given):
-    "Print why a folder could not be evaluated on, if so."
-    try: describe_source(data, True, **given)
+NO_LABEL = ("not in the table", "without a label")
+"Why a catalogue with labels leaves files out that one without would take."
+
+def _catalogued(data, labelled, given):
+    "The catalogue of a folder, and why it cannot have labels; made once, unless labels make a difference."
+    try: entries = catalogue(data, True, **given)
     except (ValueError, OSError) as error:
-        print(f"csnas evaluate would refuse it: {error}".encode("utf-8", "backslashreplace").decode())
+        if labelled: raise
+        return catalogue(data, **given), error
+    same = labelled or given.get("splitting") != "by number" and not any(map(entries.others.get, NO_LABEL))
+    return entries if same else catalogue(data, **given), None
 
 # %% ../../nbs/09_command/02_targets.ipynb #5bb89f57
 def loaded(
@@ -237,6 +244,7 @@ def search_summary(
             f"{states(result, 'FAIL')} failed{more}\n"
             f"{to_text(result.genotype)}" + (f"\n{front_table(result)}" if len(result.study.directions) > 1 else ""))
 
+# %% ../../nbs/09_command/02_targets.ipynb #b55aa54e
 def check_scored(
     result:SearchResult, # of a search that has ended
     timeout:str|None, # the time it was given, as it was given

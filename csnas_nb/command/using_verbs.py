@@ -98,7 +98,7 @@ def worst_verb(
     csv: Csv = None, plugin: Plugin = None, device: Device = "auto", quiet: Quiet = False, as_json: Json = False,
 ) -> None:
     "List the pictures that a trained network judges worst: hard ones, and wrong labels."
-    from csnas_nb.runs.page import labelled_pictures
+    from csnas_nb.runs.evaluations import labelled_pictures
     load_plugin(plugin)
     classifier = load_classifier(network, pick_device(device))
     images = labelled_pictures(network, data, split, classifier.sides[0], root, _on_error(skip_broken))

@@ -9,17 +9,20 @@ __all__ = ['few_steps']
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
-from typing import cast
+from pathlib import Path
+from typing import Annotated, cast
 
 import torch
+from annotated_types import Ge
 from torch import Tensor
 from torch.utils.data import BatchSampler, DataLoader, Dataset, Sampler
 
 from .recipes import LabelledImages, Recipe, epoch_order
 from ..formats.decoding import resize
-from ..formats.disk import read_square
+from ..formats.disk import DiskImages, read_square
 from ..images.image_set import ImageSet, Splits, split_images
-from ..networks.network import check_side
+from ..networks.network import Network, check_side
+from ..support.checks import check_arguments, require
 from ..support.seeds import derived_seed
 
 # %% ../../nbs/05_evaluating/03_batches.ipynb #3a5f6599
@@ -99,9 +102,16 @@ def check_trainable(
     valid:LabelledImages, # to choose by
     recipe:Recipe, # side, number of cells, stem
     seed:int=0, # of the run, at least 0
+    *,
+    workers:int=0, # processes that read files
+    folder:Path|str|None=None, # for what is kept
+    start:Network|None=None, # to begin with
 )->None: # raises ValueError where training would make no sense
-    "Check for labels in both sets, the same classes, and images that are large enough."
-    if seed < 0: raise ValueError(f"seed must be at least 0, got {seed}")
+    "Check for labels in both sets, the same classes, images that are large enough, and arguments of their types."
+    check_arguments(recipe=(recipe, Recipe), seed=(seed, Annotated[int, Ge(0)]), folder=(folder, Path | None),
+                    workers=(workers, Annotated[int, Ge(0)]), start=(start, Network | None))
+    for name, part in (("images", images), ("valid", valid)):
+        require(isinstance(part, (ImageSet, DiskImages)), name, "an ImageSet or DiskImages", part)
     labels, _ = labels_of(images), labels_of(valid)
     if images.classes != valid.classes:
         raise ValueError(f"training and validation images have different classes: {images.classes} and {valid.classes}")
@@ -118,7 +128,9 @@ def checked_splits(
     top_k:int|None, # at most the number of classes
 )->Splits: # train, valid, test
     "The splits of an evaluation; raises ValueError if they cannot be trained or tested on."
+    require(isinstance(seeds, Iterable), "seeds", "whole numbers, one for each training run", seeds)
     if not seeds: raise ValueError("evaluate needs at least one seed, got none")
+    check_arguments(top_k=(top_k, int | None), **{f"seeds[{k}]": (seed, Annotated[int, Ge(0)]) for k, seed in enumerate(seeds)})
     splits = data if isinstance(data, Splits) else split_images(data)
     test, classes = splits.test, tuple(splits.train.classes)
     if test.labels is None: raise ValueError(f"{test.name}: testing needs labels, this set has none")

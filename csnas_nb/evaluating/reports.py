@@ -21,7 +21,7 @@ import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from .batches import checked_splits, few_steps, labels_of, planned_steps, resized
+from .batches import check_trainable, checked_splits, few_steps, labels_of, planned_steps, resized
 from .checkpoints import CHECKPOINT, NETWORK, Classifier, Trained, load_trained, training_folder, weights_of
 from .loop import predict
 from csnas_nb.evaluating.measures import (
@@ -204,6 +204,7 @@ def evaluate(
     "Test error of a cell's network, trained with labels, by default from scratch (paper, evaluation phase)."
     if not isinstance(data, Splits): checked_set(data, "data", "Splits or an ImageSet with labels", "load_splits")
     genotype, splits = as_genotype(genotype), checked_splits(data, seeds, top_k)
+    check_trainable(splits.train, splits.valid, recipe, workers=workers, folder=folder, start=start)
     if said := few_steps(splits.train, recipe): _log.info(said)
     asked = [TrainingRun(genotype, recipe, seed, training_folder(genotype, recipe, splits, seed, precision, start))
              for seed in seeds]

@@ -29,7 +29,7 @@ from .loop import Training, labelled_epoch, measure_averages, predict_all, prepa
 from .measures import fit_temperature, measure
 from .recipes import RECIPES, LabelledImages, Recipe
 from ..images.image_set import ImageSet
-from ..networks.genotype import Genotype
+from ..networks.genotype import Genotype, as_genotype
 from ..networks.network import Network
 from ..support.devices import check_together, is_launched, is_main_process, make_accelerator
 from ..support.files import only_one
@@ -244,7 +244,7 @@ def told_of(
 
 # %% ../../nbs/05_evaluating/06_training.ipynb #cecfb052
 def train(
-    genotype:Genotype, # built exactly as written
+    genotype:Genotype|str|Path, # built exactly as written; or a name, a text or a file, as `as_genotype` takes it
     images:LabelledImages, # labelled, to learn from
     valid:LabelledImages, # labelled, to choose the best weights by
     recipe:Recipe=RECIPES["quick"], # network and training
@@ -259,7 +259,8 @@ def train(
     progress:bool=False, # show a bar?
 )->Trained: # same seed, same machine: same weights, also when interrupted (on a GPU up to rounding)
     "A network of a cell trained with labels (DARTS); the caller's random state is left as it was."
-    check_trainable(images, valid, recipe, seed)
+    check_trainable(images, valid, recipe, seed, workers=workers, folder=folder, start=start)
+    genotype = as_genotype(genotype)
     place, side = None if folder is None else Path(folder), recipe.side
     identity = run_identity(genotype, images, valid, recipe, seed, precision, start)
     file = place and place / NETWORK

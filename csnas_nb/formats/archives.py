@@ -208,6 +208,7 @@ def _rows(files: Sequence[Path]) -> Iterator[tuple[bytes | None, Any, tuple[str,
                 for content, value in zip(pictures, labels):
                     yield content["bytes"] if isinstance(content, dict) else content, value, classes
 
+# %% ../../nbs/13_formats/05_archives.ipynb #797c1b8b
 def _unparquet(shards: dict[str, list[Path]], room: Room) -> list[str]:
     "Unpacks Parquet files into a room as image files and labels.csv; returns the class names."
     text, known = io.StringIO(), ()

@@ -8,7 +8,6 @@ __all__ = []
 # %% ../../nbs/13_formats/07_in_memory.ipynb #086d715c
 import hashlib
 import math
-import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -94,6 +93,7 @@ def _label(value: Any) -> int | str | None:
         value = int(value)
     return value if isinstance(value, str) or isinstance(value, int) and value >= 0 else None
 
+# %% ../../nbs/13_formats/07_in_memory.ipynb #c48964ab
 def _parts(item: Any) -> tuple[Any, Any]:
     "Image and label of an item or of a batch."
     if isinstance(item, Mapping):
@@ -145,6 +145,7 @@ def _walked(source: Any, size: int | None, on_error: str) -> _Pool:
     if not kept: raise ValueError(f"a {type(source).__name__} without a picture that decodes ({number + 1} items)")
     return _Pool(torch.stack(kept), labels, keys, _class_names(source), broken)
 
+# %% ../../nbs/13_formats/07_in_memory.ipynb #492096cb
 def _batches(loader: Iterable[Any]) -> Iterator[tuple[Tensor, Any]]:
     "Image and label, one by one, from the batches of a loader."
     for number, batch in enumerate(loader):

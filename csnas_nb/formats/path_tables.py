@@ -49,6 +49,7 @@ def _listed(table: Path) -> tuple[pd.DataFrame, list[Path]]:
     if missing: raise FileNotFoundError(f"{table}: {len(missing)} of its images have no file, the first is {missing[0]}")
     return rows, files
 
+# %% ../../nbs/13_formats/06_path_tables.ipynb #40b38ba8
 def _row_splits(table: Path, rows: pd.DataFrame) -> dict[str, Tensor]:
     "Positions by split; empty if the table names no test images."
     column = first_column(list(rows), SPLIT_COLUMNS)
@@ -137,16 +138,17 @@ def place_catalogue(
 )->Catalogue: # nothing is decoded yet
     "The catalogue of a folder, an archive, Parquet files or a table."
     place = Path(place)
+    def listed(table, classes=()):
+        if splitting == "by class": return listed_catalogue(table, labelled, on_error, progress, split_seed, classes, on_disk)
+        raise ValueError(f"splitting must be 'by class' with a table of paths, got {splitting!r} and {table}")
     if place.is_dir():
         try: return folder_catalogue(place, labelled, on_error, progress, split_seed, splitting, on_disk)
         except FileNotFoundError:
             if not parquet_shards(place): raise
-    elif packing(place) == "table":
-        return listed_catalogue(place, labelled, on_error, progress, split_seed, on_disk=on_disk)
+    elif packing(place) == "table": return listed(place)
     made = unpacked(place, root)
     with _speaking_of(place, made.folder):
-        if made.table:
-            entries = listed_catalogue(made.table, labelled, on_error, progress, split_seed, made.classes, on_disk)
+        if made.table: entries = listed(made.table, made.classes)
         else: entries = place_catalogue(made.folder, labelled, on_error, progress, split_seed, splitting, root, on_disk)
     name = place.name if place.is_dir() else place.name.split(".")[0]
     return replace(entries, name=name or entries.name, others=Counter(entries.others) + Counter(made.passed))

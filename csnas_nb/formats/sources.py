@@ -8,8 +8,10 @@ __all__ = ['load_images', 'load_splits']
 # %% ../../nbs/13_formats/08_sources.ipynb #c99202aa
 import logging
 import os
+import time
 from collections import Counter
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
@@ -25,6 +27,7 @@ from .in_memory import memory_catalogue
 from .named import DATASETS, named_catalogue
 from .path_tables import place_catalogue
 from ..support.checks import Count, in_words, is_allowed, require
+from ..support.files import from_plain
 
 # %% ../../nbs/13_formats/08_sources.ipynb #8f8aa704
 _log = logging.getLogger(__name__)
@@ -55,6 +58,7 @@ def catalogue(
     if root is not None and not os.path.isdir(root): raise FileNotFoundError(f"no such folder: {root}")
     if not isinstance(source, (str, os.PathLike)) or source in DATASETS:
         if on_disk: raise ValueError(f"on_disk=True (csnas: --on-disk) is for files: {_named(source)} is held in memory")
+        require(splitting == "by class", "splitting", f"'by class' with {_named(source)}, which is no folder", splitting)
         if isinstance(source, str): return named_catalogue(source, root, split_seed)
         return memory_catalogue(source, labelled, on_error, split_seed, size)
     if not os.path.exists(source):
@@ -222,7 +226,13 @@ def describe_source(
     splitting:Splitting="by class", # of a folder's images, as `origin` says
 )->str: # one line
     "What is used of a source and what is left out, in words; no file is decoded."
-    entries = catalogue(source, labelled, root, split_seed=split_seed, splitting=splitting)
+    return catalogue_in_words(catalogue(source, labelled, root, split_seed=split_seed, splitting=splitting), labelled)
+
+def catalogue_in_words(
+    entries:Catalogue, # of any source
+    labelled:bool, # count the classes, too?
+)->str: # one line
+    "What is used of a catalogue and what is left out, in words."
     labels = entries.labels if labelled else None
     entries = replace(entries, labels=labels)
     taken, passed = sum(map(len, parts_of(entries).values())), sum(entries.others.values())
@@ -236,3 +246,60 @@ def describe_source(
         said.append(f"classes: {_counted(dict(zip(entries.classes, counts)))}")
     if entries.copies: said.append(f"{entries.copies:,} exact copies")
     return "; ".join(said)
+
+# %% ../../nbs/13_formats/08_sources.ipynb #271c204c
+def is_place(
+    origin:Mapping[str, Any], # of the images of a search
+    data:str, # name or folder
+)->bool: # False: another, perhaps with the same images
+    "Is this where the images of a search came from?"
+    return origin.get("source") in (data, str(Path(data).resolve()))
+
+def same_images(
+    origin:Mapping[str, Any], # of the images of a search
+    known:Mapping[str, Any], # its images: count, fingerprint
+    data:str, # name or folder
+)->bool: # by place, or by pixels
+    "Are these the images of a search?"
+    if is_place(origin, data): return True
+    if data in DATASETS or origin.get("source", DATASETS[0]) in DATASETS: return False
+    with suppress(LookupError, OSError, TypeError, ValueError):
+        there, split = {**origin, "source": data}, origin.get("split", "train")
+        cut = {name: origin[name] for name in ("split_seed", "splitting") if name in origin}
+        count = len(catalogue(data, progress=False, **cut).positions(split))
+        if min(count, origin.get("limit") or count) != known["count"]: return False
+        return load_images(**there, progress=False).fingerprint == known["fingerprint"]
+    return False
+
+# %% ../../nbs/13_formats/08_sources.ipynb #1b24beef
+MOST_LOOKED_AT, MOST_SECONDS = 2_000_000, 10.0
+"Files and folders that are looked at, at most, for the images of a search, and for how long."
+
+def checked_origin(
+    origin:Mapping[str, Any], # as a folder of results has it
+    count:int, # images of the search
+    walk:bool=True, # False: nothing in that place will be read
+)->dict[str, Any]: # for `load_images`; raises ValueError for a place that no search used
+    "An origin from elsewhere, checked before any file in it is read."
+    for name, value in origin.items():
+        if name not in _ASKED: raise ValueError(f"no such entry: {name}")
+        from_plain(_ASKED[name], value, name)
+    source, limit = origin.get("source"), origin.get("limit")
+    if source is not None and source not in DATASETS and walk:
+        _check_walk(Path(source).resolve(), MOST_LOOKED_AT if limit else min(MOST_LOOKED_AT, 10_000 + 100 * count))
+    return dict(origin)
+
+_ASKED: dict[str, Any] = {"source": str, "split": str, "size": int | None, "limit": int | None, "seed": int,
+                          "root": str | None, "on_error": str, "mirror": bool | None, "split_seed": int,
+                          "splitting": str, "on_disk": bool}
+
+def _check_walk(place, most):
+    "ValueError for a folder of the system, one that is or contains a home, or holds too much to be that of a search."
+    system = any(map(place.is_relative_to, ("/proc", "/sys", "/dev"))) and not place.is_relative_to("/dev/shm")
+    if system or Path.home().resolve().is_relative_to(place):
+        raise ValueError(f"source {place} is a home, a folder above one, or the system's: no images are sought there")
+    until = time.monotonic() + MOST_SECONDS
+    for _, folders, files in os.walk(place):
+        most -= len(folders) + len(files)
+        if most >= 0 and time.monotonic() < until: continue
+        raise ValueError(f"source {place} holds far more files than the search saw images: if it is right, say --data")

@@ -27,6 +27,8 @@ def check_images(
     images:Tensor, # anything
 )->None: # raises ValueError unless (N, 3, H, W), uint8, N >= 1
     "Checks the pixels of an `ImageSet`."
+    if not isinstance(images, Tensor):
+        raise ValueError(f"images must be a tensor, got {type(images).__name__}: from_arrays takes arrays")
     if images.dtype != torch.uint8: raise ValueError(f"images must be uint8 (0..255), got {images.dtype}")
     if images.ndim != 4 or images.shape[1] != 3 or 0 in images.shape:
         raise ValueError(f"images must have shape (N, 3, H, W) with N, H, W >= 1, got {tuple(images.shape)}")

@@ -219,6 +219,7 @@ def _from_call(text):
     if len(parts) < len(node.args) + len(node.keywords): raise refused            # one too many, or one twice
     return _from_parts({name: _literal(text, value) for name, value in parts.items()})
 
+# %% ../../nbs/02_networks/02_genotype.ipynb #d3bc11c3
 def _parsed(text):
     "The statements of a program, which is not run; Python's warnings about it are suppressed."
     with warnings.catch_warnings():

@@ -14,7 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import torch
 from tqdm.auto import tqdm
@@ -30,12 +30,12 @@ from csnas_nb.evaluating.reports import (
 )
 from ..evaluating.tracking import follow_logs
 from ..evaluating.training import OnEpoch, TrainingRun, sized_as, train
-from ..formats.disk import open_splits
+from ..formats.disk import DiskImages, open_splits
+from ..formats.sources import catalogue, checked_origin, load_splits
 from ..images.image_set import ImageSet, Splits
-from ..formats.named import DATASETS
-from ..formats.sources import catalogue, load_images, load_splits
 from ..networks.genotype import Genotype, to_json
 from ..networks.network import Network
+from ..support.checks import Count, check_arguments
 from ..support.devices import check_device, is_main_process
 from ..support.files import Busy, file_lock, from_plain, inside, read_json, refusing, save_figure, write_whole
 from ..support.machine import versions
@@ -77,6 +77,12 @@ def read_reports(
                 with refusing(f"{path}: reports[{k}].files"): inside(folder, file)
         return reports
     raise ValueError(f"{path} is not the file that is wanted: its reports are no list of reports")
+
+def kept_precisions(
+    folder:Path|str, # run folder or other
+)->set[str]: # empty where there are no reports
+    "The precisions in which a folder's networks were trained."
+    with refusing(f"{Path(folder) / EVALUATION}: key"): return {report["key"][4] for report in read_reports(folder)}
 
 def _is_whole(report, folder):
     "Are the networks of a stored report still there?"
@@ -229,15 +235,15 @@ def evaluate_cells(
 )->Evaluation: # raises ValueError before any training if something cannot be trained
     "Train several cells with labels; what the folder already holds for the same question is not trained again."
     if not cells: raise ValueError("an evaluation needs at least one cell, got none")
-    if processes < 1: raise ValueError(f"processes must be at least 1, got {processes}")
+    check_arguments(recipe=(recipe, Recipe), processes=(processes, Count))
     options, earlier = {"precision": precision, "top_k": top_k}, read_reports(folder)
     evaluation = Evaluation(Path(folder), (), splits, origin or {}, seen, options)
     starts = starts_of(cells, start, recipe)
     begun = {cell: tensors_key(weights_of(network)) for cell, network in starts.items()}
     def key_of(cell): return evaluation_key(cell, recipe, seeds, splits, start=begun.get(cell, ""), **options)
+    missing = [cell for _, cell in cells if _kept_for(key_of(cell), earlier, Path(folder))[0] is None]
+    if missing: check_device(device, precision)                          # what is kept needs none
     if processes > 1:
-        missing = [cell for _, cell in cells if _kept_for(key_of(cell), earlier, Path(folder))[0] is None]
-        if missing: check_device(device, precision)                      # workers would find out later
         checked_splits(splits, seeds, top_k); check_trainable(splits.train, splits.valid, recipe, min(seeds))
         train_side_by_side(missing, splits, recipe, seeds, Path(folder), processes, device, precision, workers,
                            starts, on_epoch, progress)
@@ -283,26 +289,52 @@ def labelled_splits(
     how = {name: origin[name] for name in ("mirror", "split_seed", "splitting") if name in origin}
     return open_splits(origin["source"], side, seed=origin.get("seed", 0), **how, **share)
 
-# %% ../../nbs/07_runs/01_evaluations.ipynb #271c204c
-def is_place(
-    origin:Mapping[str, Any], # of the images of a search
-    data:str, # name or folder
-)->bool: # False: another, perhaps with the same images
-    "Is this where the images of a search came from?"
-    return origin.get("source") in (data, str(Path(data).resolve()))
+# %% ../../nbs/07_runs/01_evaluations.ipynb #de817ec1
+def origin_of(
+    folder:Path, # run folder, for the message
+    settings:Mapping[str, Any], # of its search: origin, and images with their count
+    file:str="settings.json", # that holds them, for the message
+    walk:bool=True, # False: nothing in that place will be read
+)->dict[str, Any]: # arguments of `load_images`; raises ValueError for a place that no search used
+    "Where the images of a search came from."
+    with refusing(f"{folder / file}: origin"):
+        return checked_origin(settings["origin"], settings["images"]["count"], walk)
 
-def same_images(
-    origin:Mapping[str, Any], # of the images of a search
-    known:Mapping[str, Any], # its images: count, fingerprint
-    data:str, # name or folder
-)->bool: # by place, or by pixels
-    "Are these the images of a search?"
-    if is_place(origin, data): return True
-    if data in DATASETS or origin.get("source", DATASETS[0]) in DATASETS: return False
-    with suppress(LookupError, OSError, TypeError, ValueError):
-        there, split = {**origin, "source": data}, origin.get("split", "train")
-        cut = {name: origin[name] for name in ("split_seed", "splitting") if name in origin}
-        count = len(catalogue(data, progress=False, **cut).positions(split))
-        if min(count, origin.get("limit") or count) != known["count"]: return False
-        return load_images(**there, progress=False).fingerprint == known["fingerprint"]
-    return False
+def evaluated_on(
+    place:Path, # a run folder
+)->dict[str, Any]: # arguments of `catalogue`; raises ValueError where the folder does not say it
+    "Where the images of the last evaluation in a folder are."
+    path = place / EVALUATION
+    if not path.is_file(): raise ValueError(f"{place} is no folder with an evaluation: other data have to be named (csnas: --data)")
+    stored = read_json(path, "data", "images")
+    with refusing(f"{path}: data"):
+        if not stored["data"].get("source"): raise ValueError("the images were not loaded by name: other data have to be named (csnas: --data)")
+        counts = [from_plain(int, count, f"images.{name}") for name, count in stored["images"].items()]
+    origin = origin_of(place, {"origin": stored["data"], "images": {"count": sum(counts)}}, path.name)
+    known = ("source", "root", "split_seed", "splitting")
+    return {name: origin[name] for name in known if origin.get(name) is not None}
+
+# %% ../../nbs/07_runs/01_evaluations.ipynb #24214153
+def labelled_pictures(
+    place:Path, # of the network; the folder of its evaluation says where its images are
+    data:str|None, # other labelled pictures
+    split:str, # 'train', 'test' or 'all'
+    side:int, # of the network's images
+    root:Path|None=None, # where to look first for a data set that comes by name
+    on_error:Literal["raise", "skip"]="raise", # what a file that will not decode does
+)->ImageSet|DiskImages: # files where they are files
+    "The labelled pictures of an evaluation, or of other data; files stay files (then of this side)."
+    origin: dict[str, Any] = {"source": data} if data else evaluated_on(place)
+    if root: origin["root"] = root
+    entries = catalogue(**origin, labelled=True, on_error=on_error, progress=False)
+    positions, labels = entries.positions(split), entries.labels
+    if labels is None or not len(positions): raise ValueError(f"{entries.name}: no labelled {split} images")
+    count = {} if data else read_json(place / EVALUATION).get("images") or {}
+    if split == "test" and on_error == "raise" and len(positions) != count.get("test", len(positions)):
+        _log.warning("%s has %d test images now and had %s when the network was trained: it may have been trained on "
+                     "some of them", entries.name, len(positions), count["test"])
+    if entries.files:
+        files = tuple(entries.files[k] for k in positions.tolist())
+        return DiskImages(files, labels[positions], entries.classes, side, name=entries.name)
+    pixels, kept, _ = entries.read(positions, None)
+    return ImageSet(pixels, labels[positions[kept]], entries.classes, name=entries.name)

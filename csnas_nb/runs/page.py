@@ -12,7 +12,7 @@ import io
 import logging
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 import pandas as pd
 import torch
@@ -25,14 +25,13 @@ from csnas_nb.evaluating.reports import (
     Compared, comparison_table, difference_table, load_classifier, plot_comparison, plot_confusion, report_from_dict,
 )
 from ..formats.disk import DiskImages
-from ..formats.sources import catalogue
 from ..images.image_set import ImageSet, show_images, take
 from ..networks.drawing import draw_genotype
 from ..networks.genotype import to_text
-from .evaluations import EVALUATION, read_reports
-from .run import RunFolder, known_repeatability, open_run, origin_of
+from .evaluations import EVALUATION, labelled_pictures, read_reports
+from .run import RunFolder, known_repeatability, open_run
 from ..searching.results import plot_front, plot_history, trial_table
-from ..support.files import from_plain, read_json, refusing, write_whole
+from ..support.files import refusing, write_whole
 from ..using.activation_maps import plot_activation_maps
 from ..using.predictions import decoded
 _log = logging.getLogger(__name__)
@@ -130,46 +129,6 @@ def last_evaluation(
         rows = [Compared(old["role"], report_from_dict(old), old.get("score")) for old in same]
     return rows, any(old.get("search_saw_test_images") for old in same)
 
-# %% ../../nbs/07_runs/04_page.ipynb #de817ec1
-def evaluated_on(
-    place:Path, # a run folder
-)->dict[str, Any]: # arguments of `catalogue`; raises ValueError where the folder does not say it
-    "Where the images of the last evaluation in a folder are."
-    path = place / EVALUATION
-    if not path.is_file(): raise ValueError(f"{place} is no folder with an evaluation: other data have to be named (csnas: --data)")
-    stored = read_json(path, "data", "images")
-    with refusing(f"{path}: data"):
-        if not stored["data"].get("source"): raise ValueError("the images were not loaded by name: other data have to be named (csnas: --data)")
-        counts = [from_plain(int, count, f"images.{name}") for name, count in stored["images"].items()]
-    origin = origin_of(place, {"origin": stored["data"], "images": {"count": sum(counts)}}, path.name)
-    known = ("source", "root", "split_seed", "splitting")
-    return {name: origin[name] for name in known if origin.get(name) is not None}
-
-# %% ../../nbs/07_runs/04_page.ipynb #24214153
-def labelled_pictures(
-    place:Path, # of the network; the folder of its evaluation says where its images are
-    data:str|None, # other labelled pictures
-    split:str, # 'train', 'test' or 'all'
-    side:int, # of the network's images
-    root:Path|None=None, # where to look first for a data set that comes by name
-    on_error:Literal["raise", "skip"]="raise", # what a file that will not decode does
-)->ImageSet|DiskImages: # files where they are files
-    "The labelled pictures of an evaluation, or of other data; files stay files (then of this side)."
-    origin: dict[str, Any] = {"source": data} if data else evaluated_on(place)
-    if root: origin["root"] = root
-    entries = catalogue(**origin, labelled=True, on_error=on_error, progress=False)
-    positions, labels = entries.positions(split), entries.labels
-    if labels is None or not len(positions): raise ValueError(f"{entries.name}: no labelled {split} images")
-    count = {} if data else read_json(place / EVALUATION).get("images") or {}
-    if split == "test" and on_error == "raise" and len(positions) != count.get("test", len(positions)):
-        _log.warning("%s has %d test images now and had %s when the network was trained: it may have been trained on "
-                     "some of them", entries.name, len(positions), count["test"])
-    if entries.files:
-        files = tuple(entries.files[k] for k in positions.tolist())
-        return DiskImages(files, labels[positions], entries.classes, side, name=entries.name)
-    pixels, kept, _ = entries.read(positions, None)
-    return ImageSet(pixels, labels[positions[kept]], entries.classes, name=entries.name)
-
 # %% ../../nbs/07_runs/04_page.ipynb #cf5e9b62
 def evidence_figure(
     folder:Path, # run folder
@@ -185,7 +144,7 @@ def evidence_figure(
         pixels, kept = decoded([images.files[k] for k in some.tolist()], classifier.sides, classifier.preparation, "skip")
         images = ImageSet(pixels, images.labels[some[kept]], images.classes, name=images.name)
     else: images = resized(take(images, some), classifier.sides[0])
-    return plot_activation_maps(classifier, images, count)
+    return plot_activation_maps(classifier, images, count, seed=None)
 
 # %% ../../nbs/07_runs/04_page.ipynb #eaa7fbc1
 def evaluation_section(

@@ -10,7 +10,6 @@ import json
 import logging
 import math
 import os
-import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -26,16 +25,17 @@ from ..evaluating.recipes import RECIPES, Recipe
 from ..evaluating.reports import Report, report_from_dict
 from ..images.image_set import ImageSet
 from ..formats.named import DATASETS
-from ..formats.sources import load_images
+from ..formats.sources import is_place, load_images, same_images
 from ..networks.genotype import Genotype, as_genotype
 from csnas_nb.runs.evaluations import (
-    EVALUATION, Evaluation, evaluate_cells, is_place, labelled_splits, read_reports, same_images,
+    EVALUATION, Evaluation, evaluate_cells, labelled_splits, origin_of, read_reports,
 )
 from ..scoring.config import PRESETS, RANKINGS, ScoreConfig, config_from_dict
 from ..scoring.scorer import label_free_score
 from ..searching.results import SearchResult, median_random, pick, trial_genotype
 from ..searching.run_folder import as_of_now, load_result, read_settings
 from ..searching.stability import Stability, rescore
+from ..support.checks import check_arguments
 from ..support.files import from_plain, read_json, refusing, write_whole
 from ..support.questions import as_question, differences
 from ..using.predictions import predict_pictures
@@ -145,56 +145,22 @@ def _score_in(run, genotype, device):
     return label_free_score(genotype.canonical, run.images, run.config, seed=run.settings["seed"], device=device).value
 
 # %% ../../nbs/07_runs/02_run.ipynb #78ab0d7d
-MOST_LOOKED_AT, MOST_SECONDS = 2_000_000, 10.0
-"Files and folders that are looked at, at most, for the images of a run, and for how long."
-
-def origin_of(
-    folder:Path, # run folder, for the message
-    settings:Mapping[str, Any], # of its search: origin, and images with their count
-    file:str="settings.json", # that holds them, for the message
-    walk:bool=True, # False: nothing in that place will be read
-)->dict[str, Any]: # arguments of `load_images`; raises ValueError for a place that no search used
-    "Where the images of a search came from."
-    origin, count = settings["origin"], settings["images"]["count"]
-    with refusing(f"{folder / file}: origin"):
-        for name, value in origin.items():
-            if name not in _ASKED: raise ValueError(f"no such entry: {name}")
-            from_plain(_ASKED[name], value, name)
-        source, limit = origin.get("source"), origin.get("limit")
-        if source is None or source in DATASETS or not walk: return dict(origin)
-        _check_walk(Path(source).resolve(), MOST_LOOKED_AT if limit else min(MOST_LOOKED_AT, 10_000 + 100 * count))
-    return dict(origin)
-
 def _loaded(folder, origin):
     "The images of a run; errors name its settings."
     with refusing(f"{folder / 'settings.json'}: origin"):
         try: return load_images(**origin, progress=False)
         except FileNotFoundError as error: raise FileNotFoundError(f"{folder / 'settings.json'}: {error}") from error
 
-_ASKED: dict[str, Any] = {"source": str, "split": str, "size": int | None, "limit": int | None, "seed": int,
-                          "root": str | None, "on_error": str, "mirror": bool | None, "split_seed": int,
-                          "splitting": str, "on_disk": bool}
-
 # %% ../../nbs/07_runs/02_run.ipynb #adf8789a
 def open_run(
     folder:Path|str, # that `search`, `evaluate_cells` or the command wrote
 )->RunFolder: # nothing is read yet; raises FileNotFoundError where it is no such folder
     "Open a run folder."
+    check_arguments(folder=(folder, Path))
     folder = Path(folder)
     if not any(os.path.isfile(folder / name) for name in ("study.db", "settings.json", EVALUATION)):
         raise FileNotFoundError(f"no run in {folder}: it has neither study.db, settings.json nor {EVALUATION}")
     return RunFolder(folder)
-
-def _check_walk(place, most):
-    "ValueError for a folder of the system, one that is or contains a home, or holds too much to be that of a search."
-    system = any(map(place.is_relative_to, ("/proc", "/sys", "/dev"))) and not place.is_relative_to("/dev/shm")
-    if system or Path.home().resolve().is_relative_to(place):
-        raise ValueError(f"source {place} is a home, a folder above one, or the system's: no images are sought there")
-    until = time.monotonic() + MOST_SECONDS
-    for _, folders, files in os.walk(place):
-        most -= len(folders) + len(files)
-        if most >= 0 and time.monotonic() < until: continue
-        raise ValueError(f"source {place} holds far more files than the search saw images: if it is right, say --data")
 
 # %% ../../nbs/07_runs/02_run.ipynb #d6b5ad8a
 def evaluation_origin(
@@ -258,6 +224,7 @@ def evaluate_for(
     **options:Any, # of `evaluate_cells`: seeds, precision, top_k, workers, processes
 )->Evaluation: # written after each cell
     "Train cells with labels on the images of a run, or on others."
+    check_arguments(recipe=(recipe, Recipe))
     origin, seen = evaluation_origin(run, data, given)
     if seen or (seen := may_have_seen(run, data)):
         _log.warning("the search saw the test images too, or may have: the test error may flatter its cell")

@@ -13,9 +13,10 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import torch
+from annotated_types import Ge
 
 from ..images.image_set import ImageSet, normalise, to_device, unlabelled
 from ..networks.genotype import Genotype, as_genotype, from_json, to_json
@@ -27,7 +28,7 @@ from csnas_nb.scoring.pretraining import (
     make_pretext_step, pretext_epoch, shown_from,
 )
 from .responses import Examination, examine, make_probe, response_of, split_probe
-from ..support.checks import require
+from ..support.checks import check_arguments, require
 from ..support.devices import check_together, is_launched, is_main_process, make_accelerator
 from ..support.files import from_plain, read_tensors, refusing, write_tensors
 from ..support.machine import peak_memory, versions
@@ -85,8 +86,8 @@ class Scorer:
         device:str|torch.device="cpu", # where images are kept and networks are trained
         folder:Path|str|None=None, # where a long training saves its state, to resume from; None: nowhere
     ):
+        check_arguments(config=(config, ScoreConfig), seed=(seed, Annotated[int, Ge(0)]), folder=(folder, Path | None))
         check_fit(config, images)
-        if seed < 0: raise ValueError(f"seed must be at least 0, got {seed}")
         self.config, self.seed, self.device, self.accelerator = config, seed, device, None
         self.images, self.folder = images, None if folder is None else Path(folder)
         self.train, probed = split_probe(to_device(unlabelled(images), device), config, seed)

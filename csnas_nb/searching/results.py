@@ -58,7 +58,9 @@ def _lowest(result):
     "The trial with the lowest score; RuntimeError if there is none."
     if not result.trials: raise RuntimeError("no trial of this search has ended yet")
     if not result.complete:
-        raise RuntimeError(f"none of the {len(result.trials)} trials of this search has a finite score")
+        errors = [t.user_attrs["details"]["error"] for t in result.trials if "error" in t.user_attrs.get("details", {})]
+        last = f"; the last error: {' '.join(str(errors[-1]).split())[:300]}" if errors else ""
+        raise RuntimeError(f"none of the {len(result.trials)} trials of this search has a finite score{last}")
     return min(result.complete, key=lambda t: t.values[0])
 
 def _in_one_line(result):

@@ -28,7 +28,7 @@ from .ledger import finished_trials
 from .proposals import SamplerConfig, SearchOptions, with_start
 from .results import SearchResult, plot_front, plot_history
 from .space import SearchSpace
-from ..support.files import only_one, read_json, save_figure, whole_file, write_whole
+from ..support.files import check_folder, only_one, read_json, save_figure, whole_file, write_whole
 from ..support.machine import versions
 from ..support.questions import as_question, differences
 from csnas_nb.support.storages import (
@@ -115,8 +115,7 @@ class Place:
     def check(self) -> None:
         "Raise ValueError or FileNotFoundError if this is no place for a search."
         if self.folder is None: return
-        if self.folder.exists() and not self.folder.is_dir():
-            raise ValueError(f"a run folder is wanted, {self.folder} is a file")
+        check_folder("run folder", self.folder)
         trials = self.folder / STUDY
         for file in (trials, *(trials.with_name(f"{STUDY}-{end}") for end in ("wal", "shm", "journal"))):
             if file.is_symlink(): raise ValueError(f"{file} is a link: a search is kept in its folder, put the file there")

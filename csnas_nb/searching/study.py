@@ -15,9 +15,10 @@ from collections.abc import Callable
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from functools import partial
+from numbers import Real
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Annotated
+from typing import Annotated, Optional
 
 import optuna
 import torch
@@ -38,7 +39,7 @@ from csnas_nb.searching.run_folder import (
 )
 from .space import SearchSpace, encode_genotype
 from .trials import Objective, OnTrial, Watch, run_trials
-from ..support.checks import Count, in_words, is_allowed, require
+from ..support.checks import Count, check_arguments, require
 from ..support.storages import STORAGE_WAIT, masked, open_storage, patient, quiet_optuna
 from ..support.workers import own_device, run_workers
 
@@ -96,16 +97,13 @@ def deadline(
 )->float: # Unix time
     "When a search begins no further cell."
     if timeout is None: return math.inf
-    if not timeout > 0: raise ValueError(f"timeout must be above 0 seconds, got {timeout}")
+    require(isinstance(timeout, Real) and timeout > 0, "timeout", "a number of seconds above 0, or None", timeout)
     return time.time() + timeout
 
-def _checked_call(images, trials, config, space, options, objective, seed, workers):
+def _checked_call(images, trials, config, space, options, objective, seed, workers, **more):
     "The name of the objective; ValueError if the arguments of `search` do not fit."
-    whole = {"trials": (trials, Count), "workers": (workers, Count), "seed": (seed, Annotated[int, Ge(0)])}
-    for name, (value, kind) in whole.items(): require(is_allowed(value, kind), name, in_words(kind), value)
-    for name, value, kind in (("config", config, ScoreConfig), ("space", space, SearchSpace),
-                              ("options", options, SearchOptions)):
-        require(isinstance(value, kind), name, f"a {kind.__name__}", value)
+    check_arguments(trials=(trials, Count), workers=(workers, Count), seed=(seed, Annotated[int, Ge(0)]),
+                    config=(config, ScoreConfig), space=(space, SearchSpace), options=(options, SearchOptions), **more)
     if objective is None: check_fit(config, images)
     for cell in options.warm_start: encode_genotype(space, cell)
     return "label_free_score" if objective is None else objective_name(objective)
@@ -195,9 +193,10 @@ def search(
 )->SearchResult: # raises ValueError, before anything is trained, for settings that do not fit
     "A search for a cell without labels (paper)."
     until = deadline(timeout)
-    images, name = unlabelled(images), _checked_call(images, trials, config, space, options, objective, seed, workers)
+    more = {"sampler": (sampler, SamplerConfig | None), "folder": (folder, Path | None), "storage": (storage, str | None),
+            "study": (study, str), "on_trial": (on_trial, Optional[Callable])}
+    images, name = unlabelled(images), _checked_call(images, trials, config, space, options, objective, seed, workers, **more)
     chosen = sampler or with_start(SAMPLERS["quick"], trials)
-    require(isinstance(chosen, SamplerConfig), "sampler", "a SamplerConfig, or None", chosen)
     settings = search_settings(images, config, space, chosen, seed, options, name)
     place = Place(None if folder is None else Path(folder), storage, study if storage else "search")
     where = {"storage": masked(storage), "study": study} if storage else {}

@@ -4,17 +4,19 @@
 
 # %% auto #0
 __all__ = ['Count', 'Positive', 'Share', 'bare_type', 'in_words', 'is_allowed', 'setting_types', 'check_settings', 'require',
-           'setting_comments']
+           'check_arguments', 'setting_comments']
 
 # %% ../../nbs/12_support/04_checks.ipynb #b845dc19
 import inspect
 import math
+import os
 import re
 import types
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import fields
 from functools import cache
 from numbers import Integral, Real
+from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from annotated_types import Ge, Gt, Le, Lt
@@ -29,7 +31,8 @@ Share = Annotated[float, Ge(0), Le(1)]
 
 # %% ../../nbs/12_support/04_checks.ipynb #afe22b0f
 _WORDS = {Ge: ("ge", "at least"), Gt: ("gt", "above"), Le: ("le", "at most"), Lt: ("lt", "below")}
-_KINDS = {int: "a whole number", float: "a finite number", bool: "True or False", str: "a text"}
+_KINDS = {int: "a whole number", float: "a finite number", bool: "True or False", str: "a text", Path: "a path",
+          Callable: "a function"}
 
 def bare_type(
     hint:Any, # of a setting: a type, `Literal[...]`, `Annotated[...]`, or one of these `| None`
@@ -40,13 +43,16 @@ def bare_type(
     bounds = tuple(bound for bound in getattr(hint, "__metadata__", ()) if type(bound) in _WORDS)
     return (get_args(hint)[0] if get_origin(hint) is Annotated else hint), bounds, none
 
+def _is_class(kind): return isinstance(kind, type) and get_origin(kind) is None and kind is not Any
+
 def in_words(
     hint:Any, # of a setting
 )->str: # as 'a whole number, at least 1, or None'
     "What a setting may be."
     kind, bounds, none = bare_type(hint)
     if get_origin(kind) is Literal: words = "one of " + ", ".join(map(str, get_args(kind)))
-    else: words = _KINDS.get(kind, "of its type")
+    elif kind in _KINDS or not _is_class(kind): words = _KINDS.get(kind, "of its type")
+    else: words = f"a{'n' * kind.__name__.startswith(tuple('AEIOU'))} {kind.__name__}"
     ends = [(_WORDS[type(bound)][1], getattr(bound, _WORDS[type(bound)][0])) for bound in bounds]
     ranges = " and ".join(f"{word} {end:,}" if isinstance(end, int) else f"{word} {end}" for word, end in ends)
     return words + (f", {ranges}" if ranges else "") + (", or None" if none else "")
@@ -71,7 +77,7 @@ def is_allowed(
         try: finite = math.isfinite(value)
         except OverflowError: return False                               # a whole number beyond every float
         if not finite: return False
-    elif kind is str and not isinstance(value, str): return False
+    elif _is_class(kind) and not isinstance(value, (str, os.PathLike) if kind is Path else kind): return False
     return all(_HOLDS[type(bound)](value, bound) for bound in bounds)
 
 # %% ../../nbs/12_support/04_checks.ipynb #14150a5a
@@ -107,6 +113,13 @@ def require(
 )->None: # raises ValueError unless it holds
     "A rule that joins several settings, with the same words as `check_settings`."
     if not holds: raise ValueError(f"{name} must be {allowed}, got {shown(value)}")
+
+# %% ../../nbs/12_support/04_checks.ipynb #c9197df7
+def check_arguments(
+    **given:tuple[Any, Any], # value and type of each argument, by its name
+)->None: # raises ValueError that names the argument, its value and what is allowed
+    "Is every argument of its type and in its range?"
+    for name, (value, hint) in given.items(): require(is_allowed(value, hint), name, in_words(hint), value)
 
 # %% ../../nbs/12_support/04_checks.ipynb #2348cf98
 _FIELD = re.compile(r"^ +(\w+):.*?# (.*)$", re.MULTILINE)

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from .checks import shown
+
 # %% ../../nbs/12_support/09_devices.ipynb #fad9b2d3
 if TYPE_CHECKING: from accelerate import Accelerator
 
@@ -33,7 +35,10 @@ def check_device(
     "Is this precision to be had on this device?"
     if precision not in ("no", "bf16", "fp16"):
         raise ValueError(f"precision must be one of no, bf16, fp16, got {precision!r}")
-    if precision == "fp16" and torch.device(device).type == "cpu" and not is_launched():
+    try: kind = torch.device(device).type
+    except (RuntimeError, TypeError):
+        raise ValueError(f"device must be cpu, cuda, cuda:N or mps, got {shown(device)}") from None
+    if precision == "fp16" and kind == "cpu" and not is_launched():
         raise ValueError("precision fp16 needs a GPU: use bf16 or no on a CPU")
 
 # %% ../../nbs/12_support/09_devices.ipynb #d65ccc0c

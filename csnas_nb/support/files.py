@@ -14,6 +14,7 @@ import os
 import re
 import secrets
 import stat
+import tempfile
 import types
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -23,13 +24,13 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Union, cast, get_args, get_origin, get_type_hints
 
-from torch import Tensor
 _log = logging.getLogger(__name__)
 
 # %% ../../nbs/12_support/01_files.ipynb #2f7fd5c0
 if TYPE_CHECKING:
     from filelock import FileLock
     from matplotlib.figure import Figure
+    from torch import Tensor
 
 # %% ../../nbs/12_support/01_files.ipynb #850d68fb
 @contextmanager
@@ -125,6 +126,29 @@ def only_one(
     except Timeout: raise Busy(f"another process is {doing} in {folder}") from None
     try: yield
     finally: lock.release()
+
+# %% ../../nbs/12_support/01_files.ipynb #534e1afa
+def check_file(
+    name:str, # of what says the file, for the error: '--picture'
+    path:Path, # of the file that is wanted
+)->None: # raises ValueError or FileNotFoundError that names both
+    "Raise an error unless a file can be written there."
+    if path.exists() and not path.is_file():
+        raise ValueError(f"{name}: a file is wanted, {path} is {_kind(os.stat(path))}")
+    if not path.parent.exists(): raise FileNotFoundError(f"{name} {path}: no such folder: {path.parent}")
+    check_folder(name, path.parent)
+
+def check_folder(
+    name:str, # of what says the folder, for the error: '--run'
+    path:Path, # of the folder, which need not be there
+)->None: # raises ValueError that names both
+    "Raise an error unless files can be written into a folder, or it can be made."
+    there = next(place for place in (path, *path.absolute().parents) if os.path.lexists(place))
+    if not there.is_dir(): raise ValueError(f"{name}: a folder is wanted, {there} is a file")
+    try:
+        with tempfile.TemporaryDirectory(prefix=".csnas-", dir=there): return
+    except OSError as error:
+        raise ValueError(f"{name} {path}: nothing can be written into {there} ({error.strerror})") from error
 
 # %% ../../nbs/12_support/01_files.ipynb #0c6ab4a2
 FOREIGN = (ArithmeticError, AttributeError, LookupError, MemoryError, RuntimeError, TypeError, ValueError)
@@ -239,7 +263,7 @@ def inside(
 # %% ../../nbs/12_support/01_files.ipynb #b1a6b93d
 def write_tensors(
     path:Path, # of the file
-    tensors:dict[str, Tensor], # by name
+    tensors:"dict[str, Tensor]", # by name
     header:dict[str, Any], # what goes with them, as plain data
 )->None: # written whole or not at all
     "A safetensors file whose header holds JSON."
@@ -252,7 +276,7 @@ def write_tensors(
 def read_tensors(
     path:Path|str, # a file that `write_tensors` wrote
     needed:Sequence[str], # names that its header must have
-)->tuple[dict[str, Any], dict[str, Tensor]]: # header, tensors; raises FileNotFoundError or ValueError
+)->"tuple[dict[str, Any], dict[str, Tensor]]": # header, tensors; raises FileNotFoundError or ValueError
     "A safetensors file whose header holds JSON, read without running anything."
     from safetensors import SafetensorError, safe_open
     check_regular(path, 2**50)

@@ -39,7 +39,7 @@ def plot_activation_maps(
     count:int=16, # how many are shown, at most
     columns:int=8, # images a row
     wrong:bool=False, # only those that are taken for another class?
-    seed:int=0, # of the choice
+    seed:int|None=0, # of the choice; None: the first ones, in their order
 )->Figure: # closed, so that it is shown once; pairs of rows: images, and the evidence for what they are taken for
     "Test images with true class, prediction, and the evidence for it (Zhou and others, 2016; the paper's figures)."
     import matplotlib.pyplot as plt
@@ -60,14 +60,15 @@ def plot_activation_maps(
 
 # %% ../../nbs/06_using/01_activation_maps.ipynb #d29f6697
 def _chosen(
-    classifier: Classifier, images: ImageSet, count: int, wrong: bool, seed: int
+    classifier: Classifier, images: ImageSet, count: int, wrong: bool, seed: int | None
 ) -> tuple[ImageSet, Tensor, Tensor]:
     "Some labelled images, with their true and predicted classes."
     if images.labels is None: raise ValueError(f"{images.name}: the figure needs labels, this set has none")
     if images.sides != classifier.sides:
         raise ValueError(f"the network was trained on images of {classifier.sides}, "
                          f"got {images.sides}: load them with that size")
-    order = torch.randperm(len(images), generator=torch.Generator().manual_seed(seed))
+    order = torch.arange(len(images)) if seed is None else torch.randperm(
+        len(images), generator=torch.Generator().manual_seed(seed))
     answers = answers_of(classifier.probabilities(images))[:, 0]
     order = order[(answers >= 0)[order]]
     if not len(order): raise ValueError(f"{images.name}: the network has no finite answer to any image")

@@ -147,6 +147,7 @@ def _built(cls, given, weights, map_location):
     model.load_state_dict(weights)
     return model.to(map_location).eval()
 
+# %% ../../nbs/06_using/06_models.ipynb #995cd072
 def data_config(
     num_classes:int, # of the logits
     in_chans:int, # of the images

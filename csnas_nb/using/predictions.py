@@ -182,12 +182,11 @@ def _are_files(pictures: Any) -> bool:
     return all(isinstance(one, (str, Path)) for one in several)
 
 def _in_memory(pictures: Any, classifier: Classifier) -> ImageSet | Tensor:
-    "Pictures as `Classifier.logits` takes them; those of different sizes are prepared one by one."
+    "Pictures as `Classifier.logits` takes them; those of a list may differ in size, so that each is prepared by itself."
     if isinstance(pictures, ImageSet): return pictures
     if isinstance(pictures, (np.ndarray, Tensor)): return pixels_of(pictures)
-    found = pictures_of(pictures)
-    if len({one.shape for one in found}) == 1: return torch.stack(found)
-    return torch.cat([prepared(one[None], classifier.sides, classifier.preparation) for one in found])
+    sides, preparation = classifier.sides, classifier.preparation
+    return torch.cat([prepared(one[None], sides, preparation) for one in pictures_of(pictures)])
 
 # %% ../../nbs/06_using/04_predictions.ipynb #c38127af
 def predict_pictures(
