@@ -71,7 +71,9 @@ def readme() -> None:
         if cell.cell_type == "markdown":
             cell.source = relink(cell.source, lambda link: posixpath.normpath(posixpath.join("nbs", link)))
         elif execution.is_folded(cell):
-            cell["transient"] = {"remove_source": True}
+            cell.source = ""
+        else:
+            extract_directives(cell)
     notebook.metadata["language_info"] = {"name": "python"}  # the language of the code fences
     exporter = MarkdownExporter(config=Config({"NbConvertBase": {"display_data_priority": PLAIN_FIRST}}))
     names = {"unique_key": "README", "output_files_dir": "README_files"}
@@ -81,7 +83,7 @@ def readme() -> None:
         (project.ROOT / name).parent.mkdir(exist_ok=True)
         (project.ROOT / name).write_bytes(data)
     body = UNSEEN.sub(lambda picture: f"![{caption(picture[2])}]{picture[1]}", body)
-    project.replace(project.ROOT / "README.md", body.strip() + "\n")
+    project.replace(project.ROOT / "README.md", re.sub(r"\n\s*\n\s*\n+", "\n\n", body.replace("```python\n\n```", "")).strip() + "\n")
 
 
 def site_link(link: str, folder: str) -> str:
