@@ -83,7 +83,8 @@ def readme() -> None:
         (project.ROOT / name).parent.mkdir(exist_ok=True)
         (project.ROOT / name).write_bytes(data)
     body = UNSEEN.sub(lambda picture: f"![{caption(picture[2])}]{picture[1]}", body)
-    project.replace(project.ROOT / "README.md", re.sub(r"\n\s*\n\s*\n+", "\n\n", body.replace("```python\n\n```", "")).strip() + "\n")
+    body = re.sub(r"\n\s*\n\s*\n", "\n\n", body.replace("```python\n\n```", ""))  # folded code, and what is left around it
+    project.replace(project.ROOT / "README.md", body.strip() + "\n")
 
 
 def site_link(link: str, folder: str) -> str:
