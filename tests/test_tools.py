@@ -87,6 +87,10 @@ class TestForm(unittest.TestCase):
         self.assertEqual(len(execution.form_faults(notebook("# Title", picture, "**Bold**"), street.FRONT)), 1)
         self.assertEqual(len(execution.form_faults(notebook("# Title", picture), street.FRONT)), 1)
 
+    def test_summary(self):
+        folds = [mk_cell(f'#| code-fold: true\n#| code-summary: "{words}"\n1') for words in ("no `f`", "no f")]
+        self.assertEqual([len(execution.form_faults(notebook("# Title", fold), street.FRONT)) for fold in folds], [1, 0])
+
     def test_shell(self):
         good = mk_cell('import sys\n!"{sys.executable}" -m csnas_nb search \\\n  --trials 6\nassert _exit_code == 0')
         other = mk_cell('a = (b\n    != c)\nsubprocess.run([sys.executable, "-m", "csnas_nb"])')
@@ -341,6 +345,15 @@ class TestPages(Temporary):
                           "[`z`](/02_networks/genotype.html#genotype)",
                           '#| fig-alt: "A house."\nshow()', "*A house.*", "[o](one.ipynb#a)"])
 
+    def test_own_names(self):
+        link = "[`Genotype`](https://csnas-nb.github.io/csnas_nb/02_networks/genotype.html#genotype)"
+        for source, expected in (("class Genotype: pass", "`Genotype`"), ("#| export\nclass Genotype: pass", None)):
+            path = self.folder / "02_two.ipynb"
+            write_nb(notebook(link, mk_cell(source)), path)
+            pages.rewrite_notebook(path, "02_networks/02_two.ipynb", path)
+            first = read_nb(self.folder / "two.ipynb").cells[0].source
+            self.assertEqual(first, expected or "[`Genotype`](/02_networks/genotype.html#genotype)")
+
     def test_in_sight(self):
         name, public = rooms.modules()["networks.genotype"].notebook, "class Genotype:\n    pass"
         cells = [mk_cell("#| default_exp networks.genotype"), mk_cell("#| export\nimport re"), mk_cell("import os"),
@@ -373,7 +386,7 @@ class TestPages(Temporary):
         self.write("picture.png", "x")
         good = self.write("a/good.html", '<p id="here"><a href="../bad.html#there">x</a> <a href="#here">x</a> '
                           '<a href="https://x.org">x</a> <img alt="x" src="../picture.png"> <code>a](b</code></p>')
-        bad = self.write("bad.html", '<p id="there">[x](y) <a href="none.html">x</a> <a href="a/good.html#no">x</a> '
+        bad = self.write("bad.html", '<p>::: {.cell}</p><p id="there">[x](y) <a href="none.html">x</a> <a href="a/good.html#no">x</a> '
                          '<img alt="" src="data:image/png;base64,"> <script src="https://x.org/y.js"></script></p>')
         self.write("style.css", "@import url(https://fonts.org);")
         listed = [f"<i id='{anchor}'>{name}</i>" for (_, anchor), (_, name) in rooms.entries().items()]
@@ -382,8 +395,8 @@ class TestPages(Temporary):
             if page != "reference.ipynb":
                 self.write(page.replace(".ipynb", ".html"), (self.folder / "reference.html").read_text())
         found = pages.problems(self.folder)
-        self.assertEqual(len(found), 7, found)
-        for problem in ("raw Markdown", "no such file: none.html", "no such anchor: a/good.html#no", "empty picture",
+        self.assertEqual(len(found), 8, found)
+        for problem in ("raw Markdown: [x]", "raw Markdown: :::", "no such file: none.html", "no such anchor: a/good.html#no", "empty picture",
                         "a picture without words", "needs the network: https://x.org/y.js",
                         "style.css needs the network"):
             self.assertTrue(any(problem in line for line in found), problem)
