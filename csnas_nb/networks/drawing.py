@@ -17,6 +17,11 @@ from matplotlib.text import Text
 
 from .genotype import CellGraph, Genotype, as_genotype
 
+# %% ../../nbs/02_networks/03_drawing.ipynb #b56a53f9
+OPERATION_COLOURS = {  # by an operation's first word
+    "none": "#bbbbbb", "skip": "#333333", "max": "#b5651d", "avg": "#d98c3f", "sep": "#2f6fb0", "dil": "#7a4fa3"}
+SHRINK, HEAD = 14, 9  # points: between an arrow and the middle of its node; side of the square around an arrowhead
+
 # %% ../../nbs/02_networks/03_drawing.ipynb #e6c84e24
 def _cell_layout(cell: CellGraph) -> dict[int | str, tuple[float, float]]:
     "Coordinates of every node: x counts the steps from the inputs."
@@ -31,11 +36,6 @@ def _cell_layout(cell: CellGraph) -> dict[int | str, tuple[float, float]]:
             shift = 0.0 if node == "out" else 0.35 * (-1) ** x
             place[node] = (1.6 * x, 1.4 * ((len(column) - 1) / 2 - k) + shift)
     return place
-
-# %% ../../nbs/02_networks/03_drawing.ipynb #b56a53f9
-OPERATION_COLOURS = {  # by an operation's first word
-    "none": "#bbbbbb", "skip": "#333333", "max": "#b5651d", "avg": "#d98c3f", "sep": "#2f6fb0", "dil": "#7a4fa3"}
-SHRINK, HEAD = 14, 9  # points: between an arrow and the middle of its node; side of the square around an arrowhead
 
 # %% ../../nbs/02_networks/03_drawing.ipynb #d0b02c68
 def _draw_node(axis: Axes, x: float, y: float, node: int | str) -> Text:
@@ -59,11 +59,38 @@ def _along(arc: np.ndarray, share: np.ndarray) -> np.ndarray:
 
 def _draw_arrow(axis: Axes, start: tuple, end: tuple, operation: str, bend: float) -> None:
     "An arrow in the colour of its operation."
-    axis.annotate("", end, start, zorder=1, arrowprops={
+    arrow = axis.annotate("", end, start, zorder=1, arrowprops={
         "arrowstyle": "-|>", "color": _colour(operation), "shrinkA": SHRINK, "shrinkB": SHRINK, "lw": 1.2,
         "linestyle": ":" if operation == "none" else "-", "connectionstyle": f"arc3,rad={bend}"})
+    arrow.set_in_layout(False)                                      # the nodes stay where they are
 
 def _colour(operation): return OPERATION_COLOURS.get(operation.split("_")[0], "#777777")
+
+# %% ../../nbs/02_networks/03_drawing.ipynb #2d11f738
+BENDS = np.linspace(-0.7, 0.7, 57)  # among these, the one nearest to the wished bend that is clear
+CLEAR = 4  # points: at least so far from a node that an arrow only passes
+
+def _too_near(arcs: np.ndarray, boxes: np.ndarray, clear: float, window: np.ndarray) -> np.ndarray:
+    "By how many pixels, summed over its points, each arrow (n, 3, 2) comes too near to boxes or leaves the window."
+    points = np.stack([_along(arc, np.linspace(0, 1, 80)) for arc in arcs])[:, :, None]
+    def gap(box): return np.maximum(np.maximum(box[..., :2] - points, points - box[..., 2:]), 0)
+    near = (clear - np.hypot(*np.moveaxis(gap(boxes), -1, 0))).clip(0)
+    return near.sum((1, 2)) + gap(window[None]).sum((1, 2, 3))
+
+def _route(axis, place, nodes, arrows):
+    "The bend of each arrow, and its curve in pixels."
+    point = axis.figure.canvas.figure.dpi / 72
+    pixels = {node: axis.transData.transform(xy) for node, xy in place.items()}
+    boxes = {node: text.get_bbox_patch().get_window_extent().extents for node, text in nodes.items()}
+    window, chosen = axis.get_window_extent().extents, []
+    for _, start, end, wished, _ in arrows:
+        twins = [bend for bend, (_, *ends, _, _) in zip(chosen, arrows) if ends == [start, end]]
+        possible = np.array([bend for bend in BENDS if all(abs(bend - twin) > 0.3 for twin in twins)])
+        arcs = np.stack([_arc(pixels[start], pixels[end], bend) for bend in possible])
+        others = np.array([box for node, box in boxes.items() if node not in (start, end)])
+        costs = _too_near(arcs, others, CLEAR * point, window) + abs(possible - wished) / 10
+        chosen.append(float(possible[costs.argmin()]))
+    return chosen, [_arc(pixels[start], pixels[end], bend) for bend, (_, start, end, _, _) in zip(chosen, arrows)]
 
 # %% ../../nbs/02_networks/03_drawing.ipynb #57b4e7f7
 def _boxes(centres: np.ndarray, size: np.ndarray) -> np.ndarray:
@@ -96,28 +123,6 @@ def _spread(
     np.fill_diagonal(shared, 0)
     return PLACES[chosen], not (shared.any() or _covered(boxes, blocked).any())
 
-# %% ../../nbs/02_networks/03_drawing.ipynb #91fe93e1
-def draw_cell(
-    cell:CellGraph, # one of a genotype's `cells`
-    axis:Axes, # of matplotlib, to draw on; a figure that is resized afterwards may bring labels together
-    title:str="", # above it
-)->None:
-    "One cell as a graph, inputs at the left, output at the right."
-    place = _cell_layout(cell)
-    xs, ys = zip(*place.values())
-    axis.set_title(title, fontsize=10); axis.axis("off")
-    axis.set_xlim(min(xs) - 0.5, max(xs) + 0.5)
-    edges = [edge for node in cell.nodes for edge in _edges_into(cell, node, place)]
-    arrows = [*edges, *(("", node, "out", 0.0, 0.5) for node in cell.outputs)]
-    for op, start, end, bend, _ in arrows: _draw_arrow(axis, place[start], place[end], op, bend)
-    nodes = [_draw_node(axis, x, y, node) for node, (x, y) in place.items()]
-    for dense in (False, True):
-        axis.set_ylim(min(ys) - (1 if dense else 0.6), max(ys) + 0.6)               # a legend needs room
-        axis.figure.canvas.figure.draw_without_rendering()
-        pixels = {node: axis.transData.transform(xy) for node, xy in place.items()}
-        arcs = [_arc(pixels[start], pixels[end], bend) for _, start, end, bend, _ in arrows]
-        if _draw_labels(axis, edges, arcs, nodes, dense): break
-
 # %% ../../nbs/02_networks/03_drawing.ipynb #989ab90c
 def _edges_into(cell, node, place):
     "Both edges of a node: operation, start, end, bend, and where the label would be best."
@@ -130,7 +135,7 @@ def _draw_labels(axis, edges, arcs, nodes, dense):
     "Names of operations on their arrows, or kernel sizes and a legend; False, and nothing drawn, if names find no room."
     point = axis.figure.canvas.figure.dpi / 72                           # also where the axis is in a part of a figure
     ends = np.array([arc[2] - (SHRINK + HEAD / 2) * point * _direction(arc) for arc in arcs])
-    boxes = np.array([node.get_bbox_patch().get_window_extent().extents for node in nodes])
+    boxes = np.array([node.get_bbox_patch().get_window_extent().extents for node in nodes.values()])
     blocked = np.concatenate([boxes, _boxes(ends, np.full(2, HEAD * point))])
     texts = [axis.text(0, 0, _kernel(op) if dense else op, color=_colour(op), fontsize=7, ha="center", va="center",
                        zorder=2, gid="operation", bbox={"boxstyle": "round,pad=0.1", "fc": "white", "ec": "none",
@@ -159,6 +164,29 @@ def _draw_legend(axis, operations):
              for name, colour in sorted(names.items())]
     if lines: axis.legend(handles=lines, loc="lower center", ncols=len(lines), fontsize=7, frameon=False, borderaxespad=0)
 
+# %% ../../nbs/02_networks/03_drawing.ipynb #91fe93e1
+def draw_cell(
+    cell:CellGraph, # one of a genotype's `cells`
+    axis:Axes, # of matplotlib, to draw on; a figure that is resized afterwards may bring labels together
+    title:str="", # above it
+)->None:
+    "One cell as a graph, inputs at the left, output at the right."
+    place = _cell_layout(cell)
+    xs, ys = zip(*place.values())
+    axis.set_title(title, fontsize=10); axis.axis("off")
+    axis.set_xlim(min(xs) - 0.5, max(xs) + 0.5)
+    edges = [edge for node in cell.nodes for edge in _edges_into(cell, node, place)]
+    arrows = [*edges, *(("", node, "out", 0.0, 0.5) for node in cell.outputs)]
+    nodes = {node: _draw_node(axis, x, y, node) for node, (x, y) in place.items()}
+    for dense in (False, True):
+        # a legend needs room
+        axis.set_ylim(min(ys) - (1 if dense else 0.6), max(ys) + 0.6)
+        axis.figure.canvas.figure.draw_without_rendering()
+        bends, arcs = _route(axis, place, nodes, arrows)
+        if _draw_labels(axis, edges, arcs, nodes, dense): break
+    for (op, start, end, *_), bend in zip(arrows, bends):
+        _draw_arrow(axis, place[start], place[end], op, bend)
+
 # %% ../../nbs/02_networks/03_drawing.ipynb #8d005876
 def draw_genotype(
     genotype:Genotype|str|Path, # any, or what `as_genotype` takes: a name, a text, a file
@@ -172,7 +200,7 @@ def draw_genotype(
     shape, size = ((1, 2), (12, 1 + 0.75 * nodes)) if wide else ((2, 1), (9, 9))
     figure, axes = plt.subplots(*shape, figsize=size, layout="constrained")
     if title: figure.suptitle(title)
-    titles = [f"{genotype.name}, {kind} cell" for kind in genotype.cells]
+    titles = [f"{genotype.name}, {kind} cell" for kind in ("normal", "reduction")]
     for axis, words in zip(axes, titles): axis.set_title(words, fontsize=10)      # so that the layout stays what it is
     for axis, words, cell in zip(axes, titles, genotype.cells.values()): draw_cell(cell, axis, words)
     plt.close(figure)

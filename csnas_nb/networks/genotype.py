@@ -92,6 +92,24 @@ def _check_graph(cell: CellGraph) -> None:
         raise ValueError(f"outputs are different nodes of 2..{cell.nodes[-1]}, got {shown([*outputs])}")
     object.__setattr__(cell, "outputs", outputs)
 
+# %% ../../nbs/02_networks/02_genotype.ipynb #e2ef52ec
+def _smallest_writing(cell: CellGraph) -> CellGraph:
+    "See `CellGraph.canonical`."
+    rows = _smallest_rows({node: cell.inputs(node) for node in cell.live}, set(cell.outputs), {0: 0, 1: 1})
+    outputs = tuple(k + 2 for k, (_, is_output) in enumerate(rows) if is_output)
+    return CellGraph(tuple(edge for row, _ in rows for edge in row), outputs)
+
+# %% ../../nbs/02_networks/02_genotype.ipynb #1bfd5a49
+def _smallest_rows(pairs, outputs, place):
+    "The smallest sequence of (two sorted edges, is it an output?) for the nodes of `pairs` that have no place yet."
+    def row(node): return tuple(sorted((op, 0 if op == "none" else place[i]) for op, i in pairs[node])), node in outputs
+    ready = {n: row(n) for n in pairs if n not in place and all(op == "none" or i in place for op, i in pairs[n])}
+    if not ready: return []
+    first = min(ready.values())
+    uses = {n: tuple(sorted((m, op) for m in pairs for op, i in pairs[m] if i == n and op != "none")) for n in ready}
+    untwinned = {uses[n]: n for n, r in ready.items() if r == first}.values()
+    return [first] + min(_smallest_rows(pairs, outputs, {**place, n: len(place)}) for n in untwinned)
+
 # %% ../../nbs/02_networks/02_genotype.ipynb #72c5e10e
 @dataclass(frozen=True)
 class Genotype:
@@ -141,13 +159,55 @@ def _check_genotype(genotype: Genotype) -> None:
 def _published_name(digest: str) -> str | None:
     return next((name for name, cell in KNOWN_CELLS.items() if cell.digest == digest), None)
 
-# %% ../../nbs/02_networks/02_genotype.ipynb #87b7e173
+# %% ../../nbs/02_networks/02_genotype.ipynb #79fc1e59
 def to_json(
     genotype:Genotype, # any
 )->str: # one line
     "A genotype as JSON, the form used in this project's files."
     return json.dumps({f.name: getattr(genotype, f.name) for f in fields(genotype)})
 
+# %% ../../nbs/02_networks/02_genotype.ipynb #b16c11f1
+def _edges(text: str) -> tuple[Edge, ...]:
+    return tuple((op, int(i)) for op, i in (edge.rsplit(",", 1) for edge in text.split()))
+
+KNOWN_CELLS = {  # genotypes by their published names
+    "CSNAS_S4": Genotype(
+        _edges("skip_connect,0 avg_pool_3x3,1 dil_conv_5x5,0 dil_conv_3x3,1 "
+               "skip_connect,0 sep_conv_5x5,1 skip_connect,0 avg_pool_3x3,1"), (2, 3, 4, 5),
+        _edges("skip_connect,0 max_pool_3x3,1 dil_conv_3x3,0 dil_conv_5x5,2 "
+               "dil_conv_3x3,0 sep_conv_3x3,1 max_pool_3x3,1 dil_conv_3x3,2"), (2, 3, 4, 5)),
+    "CSNAS_S5": Genotype(
+        _edges("avg_pool_3x3,1 max_pool_3x3,0 dil_conv_5x5,0 sep_conv_5x5,1 dil_conv_3x3,0 "
+               "avg_pool_3x3,1 dil_conv_5x5,0 dil_conv_5x5,2 avg_pool_3x3,0 max_pool_3x3,1"), (3, 4, 5, 6),
+        _edges("dil_conv_5x5,0 max_pool_3x3,1 skip_connect,0 avg_pool_3x3,1 skip_connect,0 "
+               "dil_conv_5x5,1 sep_conv_5x5,0 avg_pool_3x3,1 max_pool_3x3,0 dil_conv_5x5,1"), (3, 4, 5, 6)),
+}
+
+# %% ../../nbs/02_networks/02_genotype.ipynb #d3e3f799
+KNOWN_CELLS |= {
+    "DARTS_V1": Genotype(
+        _edges("sep_conv_3x3,1 sep_conv_3x3,0 skip_connect,0 sep_conv_3x3,1 "
+               "skip_connect,0 sep_conv_3x3,1 sep_conv_3x3,0 skip_connect,2"), (2, 3, 4, 5),
+        _edges("max_pool_3x3,0 max_pool_3x3,1 skip_connect,2 max_pool_3x3,0 "
+               "max_pool_3x3,0 skip_connect,2 skip_connect,2 avg_pool_3x3,0"), (2, 3, 4, 5)),
+    "DARTS_V2": Genotype(
+        _edges("sep_conv_3x3,0 sep_conv_3x3,1 sep_conv_3x3,0 sep_conv_3x3,1 "
+               "sep_conv_3x3,1 skip_connect,0 skip_connect,0 dil_conv_3x3,2"), (2, 3, 4, 5),
+        _edges("max_pool_3x3,0 max_pool_3x3,1 skip_connect,2 max_pool_3x3,1 "
+               "max_pool_3x3,0 skip_connect,2 skip_connect,2 max_pool_3x3,1"), (2, 3, 4, 5)),
+    "NASNet_A": Genotype(
+        _edges("sep_conv_5x5,1 sep_conv_3x3,0 sep_conv_5x5,0 sep_conv_3x3,0 avg_pool_3x3,1 "
+               "skip_connect,0 avg_pool_3x3,0 avg_pool_3x3,0 sep_conv_3x3,1 skip_connect,1"), (2, 3, 4, 5, 6),
+        _edges("sep_conv_5x5,1 sep_conv_7x7,0 max_pool_3x3,1 sep_conv_7x7,0 avg_pool_3x3,1 "
+               "sep_conv_5x5,0 skip_connect,3 avg_pool_3x3,2 sep_conv_3x3,2 max_pool_3x3,1"), (4, 5, 6)),
+    "AmoebaNet_A": Genotype(
+        _edges("avg_pool_3x3,0 max_pool_3x3,1 sep_conv_3x3,0 sep_conv_5x5,2 sep_conv_3x3,0 "
+               "avg_pool_3x3,3 sep_conv_3x3,1 skip_connect,1 skip_connect,0 avg_pool_3x3,1"), (4, 5, 6),
+        _edges("avg_pool_3x3,0 sep_conv_3x3,1 max_pool_3x3,0 sep_conv_7x7,2 sep_conv_7x7,0 "
+               "avg_pool_3x3,1 max_pool_3x3,0 max_pool_3x3,1 conv_7x1_1x7,0 sep_conv_3x3,5"), (3, 4, 6)),
+}
+
+# %% ../../nbs/02_networks/02_genotype.ipynb #87b7e173
 def to_text(
     genotype:Genotype, # any
 )->str: # a Python expression on one line
@@ -245,47 +305,6 @@ def _value(node):
     if re.fullmatch(r"(np|numpy)\.u?int(8|16|32|64|_)?", name) and type(value) is int: return value
     raise ValueError(f"{name} is not read")
 
-# %% ../../nbs/02_networks/02_genotype.ipynb #b16c11f1
-def _edges(text: str) -> tuple[Edge, ...]:
-    return tuple((op, int(i)) for op, i in (edge.rsplit(",", 1) for edge in text.split()))
-
-KNOWN_CELLS = {  # genotypes by their published names
-    "CSNAS_S4": Genotype(
-        _edges("skip_connect,0 avg_pool_3x3,1 dil_conv_5x5,0 dil_conv_3x3,1 "
-               "skip_connect,0 sep_conv_5x5,1 skip_connect,0 avg_pool_3x3,1"), (2, 3, 4, 5),
-        _edges("skip_connect,0 max_pool_3x3,1 dil_conv_3x3,0 dil_conv_5x5,2 "
-               "dil_conv_3x3,0 sep_conv_3x3,1 max_pool_3x3,1 dil_conv_3x3,2"), (2, 3, 4, 5)),
-    "CSNAS_S5": Genotype(
-        _edges("avg_pool_3x3,1 max_pool_3x3,0 dil_conv_5x5,0 sep_conv_5x5,1 dil_conv_3x3,0 "
-               "avg_pool_3x3,1 dil_conv_5x5,0 dil_conv_5x5,2 avg_pool_3x3,0 max_pool_3x3,1"), (3, 4, 5, 6),
-        _edges("dil_conv_5x5,0 max_pool_3x3,1 skip_connect,0 avg_pool_3x3,1 skip_connect,0 "
-               "dil_conv_5x5,1 sep_conv_5x5,0 avg_pool_3x3,1 max_pool_3x3,0 dil_conv_5x5,1"), (3, 4, 5, 6)),
-}
-
-# %% ../../nbs/02_networks/02_genotype.ipynb #d3e3f799
-KNOWN_CELLS |= {
-    "DARTS_V1": Genotype(
-        _edges("sep_conv_3x3,1 sep_conv_3x3,0 skip_connect,0 sep_conv_3x3,1 "
-               "skip_connect,0 sep_conv_3x3,1 sep_conv_3x3,0 skip_connect,2"), (2, 3, 4, 5),
-        _edges("max_pool_3x3,0 max_pool_3x3,1 skip_connect,2 max_pool_3x3,0 "
-               "max_pool_3x3,0 skip_connect,2 skip_connect,2 avg_pool_3x3,0"), (2, 3, 4, 5)),
-    "DARTS_V2": Genotype(
-        _edges("sep_conv_3x3,0 sep_conv_3x3,1 sep_conv_3x3,0 sep_conv_3x3,1 "
-               "sep_conv_3x3,1 skip_connect,0 skip_connect,0 dil_conv_3x3,2"), (2, 3, 4, 5),
-        _edges("max_pool_3x3,0 max_pool_3x3,1 skip_connect,2 max_pool_3x3,1 "
-               "max_pool_3x3,0 skip_connect,2 skip_connect,2 max_pool_3x3,1"), (2, 3, 4, 5)),
-    "NASNet_A": Genotype(
-        _edges("sep_conv_5x5,1 sep_conv_3x3,0 sep_conv_5x5,0 sep_conv_3x3,0 avg_pool_3x3,1 "
-               "skip_connect,0 avg_pool_3x3,0 avg_pool_3x3,0 sep_conv_3x3,1 skip_connect,1"), (2, 3, 4, 5, 6),
-        _edges("sep_conv_5x5,1 sep_conv_7x7,0 max_pool_3x3,1 sep_conv_7x7,0 avg_pool_3x3,1 "
-               "sep_conv_5x5,0 skip_connect,3 avg_pool_3x3,2 sep_conv_3x3,2 max_pool_3x3,1"), (4, 5, 6)),
-    "AmoebaNet_A": Genotype(
-        _edges("avg_pool_3x3,0 max_pool_3x3,1 sep_conv_3x3,0 sep_conv_5x5,2 sep_conv_3x3,0 "
-               "avg_pool_3x3,3 sep_conv_3x3,1 skip_connect,1 skip_connect,0 avg_pool_3x3,1"), (4, 5, 6),
-        _edges("avg_pool_3x3,0 sep_conv_3x3,1 max_pool_3x3,0 sep_conv_7x7,2 sep_conv_7x7,0 "
-               "avg_pool_3x3,1 max_pool_3x3,0 max_pool_3x3,1 conv_7x1_1x7,0 sep_conv_3x3,5"), (3, 4, 6)),
-}
-
 # %% ../../nbs/02_networks/02_genotype.ipynb #59af6719
 def is_written(
     text:str, # a name, a path, or a cell in either written form
@@ -318,21 +337,3 @@ def _text_of(path):
     return content.decode("utf-16" if content.startswith(marks) else "utf-8-sig").strip()
 
 def _from_written(text): return from_json(text) if text.startswith("{") else from_text(text)
-
-# %% ../../nbs/02_networks/02_genotype.ipynb #e2ef52ec
-def _smallest_writing(cell: CellGraph) -> CellGraph:
-    "See `CellGraph.canonical`."
-    rows = _smallest_rows({node: cell.inputs(node) for node in cell.live}, set(cell.outputs), {0: 0, 1: 1})
-    outputs = tuple(k + 2 for k, (_, is_output) in enumerate(rows) if is_output)
-    return CellGraph(tuple(edge for row, _ in rows for edge in row), outputs)
-
-# %% ../../nbs/02_networks/02_genotype.ipynb #1bfd5a49
-def _smallest_rows(pairs, outputs, place):
-    "The smallest sequence of (two sorted edges, is it an output?) for the nodes of `pairs` that have no place yet."
-    def row(node): return tuple(sorted((op, 0 if op == "none" else place[i]) for op, i in pairs[node])), node in outputs
-    ready = {n: row(n) for n in pairs if n not in place and all(op == "none" or i in place for op, i in pairs[n])}
-    if not ready: return []
-    first = min(ready.values())
-    uses = {n: tuple(sorted((m, op) for m in pairs for op, i in pairs[m] if i == n and op != "none")) for n in ready}
-    untwinned = {uses[n]: n for n, r in ready.items() if r == first}.values()
-    return [first] + min(_smallest_rows(pairs, outputs, {**place, n: len(place)}) for n in untwinned)
