@@ -19,7 +19,7 @@ from nbdev.process import extract_directives
 
 QUOTATION = re.compile(r'^# printed by the slow cell: ([^\n]+)\n[^\n]*"""\n(.*?)^"""', re.MULTILINE | re.DOTALL)
 NUMBER = re.compile(r"\d+\.\d+")
-STUDIES = sorted((ROOT / "nbs" / "11_studies").glob("*.ipynb"))
+STUDIES = sorted((ROOT / "nbs" / "08_studies").glob("*.ipynb"))
 
 
 def lines_of(text: str) -> list[list[str]]:
