@@ -22,7 +22,7 @@ def keep_freed_memory()->bool: # False where there is no glibc to tell
     trim_threshold, mmap_threshold = -1, -3                               # their numbers in malloc.h
     return bool(mallopt(mmap_threshold, 2**25) and mallopt(trim_threshold, 2**31 - 1))
 
-# %% ../../nbs/12_support/06_fast.ipynb #819debb1
+# %% ../../nbs/12_support/06_fast.ipynb #7352a5d8
 def _runs_here(x: Tensor) -> bool:
     "Do the methods for the CPU apply? Only on the CPU, not in mixed precision, not while PyTorch compiles or exports."
     if x.device.type != "cpu" or type(x) not in (Tensor, nn.Parameter) or torch.is_autocast_enabled("cpu"): return False
@@ -30,6 +30,7 @@ def _runs_here(x: Tensor) -> bool:
     tracing = torch.jit.is_tracing()  # pyright: ignore[reportPrivateImportUsage]  # public, but not in __all__
     return not (tracing or torch._C._are_functorch_transforms_active())
 
+# %% ../../nbs/12_support/06_fast.ipynb #819debb1
 def channels_last(
     x:Tensor, # (N, C, H, W)
 )->Tensor: # the same numbers; on the CPU the channels of a pixel lie side by side, elsewhere they lie as they did
