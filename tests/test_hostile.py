@@ -356,6 +356,14 @@ def changes(draw, values=None):
     return (draw(st.sampled_from(list(KINDS[kind].values()))),
             {name: draw(allowed(hints[name]) if values is None else values) for name in names})
 
+    def test_set_of_edges(self):
+        "A set has another order in each process, so it describes no cell."
+        edges = {("sep_conv_3x3", 0), ("skip_connect", 1)}
+        with self.assertRaisesRegex(ValueError, "edges are"):
+            CellGraph(edges, [2])
+        with self.assertRaisesRegex(ValueError, "edges are"):
+            from_text(f"Genotype(normal={edges!r}, normal_concat=[2], reduce={edges!r}, reduce_concat=[2])")
+
 
 class TestSettings(Hostile):
     @cases(80, drawn=changes())

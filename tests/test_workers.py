@@ -182,6 +182,25 @@ class TestTrials(Quiet):
         self.assertEqual([t.state.name for t in counted_trials(study)], ["FAIL", "FAIL"])
         self.assertEqual((objective.call_count, story_of(study).open_slots), (4, []))
 
+    def test_details_named_error(self):
+        "Scored cells whose details say `error` are no failures, nor does a search end at its last three trials."
+        for raising, states in (((3, 4), "COMPLETE COMPLETE FAIL COMPLETE COMPLETE COMPLETE"),
+                                (range(4, 10), "COMPLETE COMPLETE COMPLETE FAIL FAIL FAIL")):
+            study, calls = optuna.create_study(), Counter()
+
+            def objective(genotype, report):
+                calls["all"] += 1
+                if calls["all"] in raising: raise ValueError("this one")
+                return 0.5, {"error": 0.25}
+            run_trials(study, SPACE, objective, 6, SAMPLERS["random"], progress=False)
+            self.assertEqual([t.state.name for t in counted_trials(study)], states.split())
+
+    def test_details_of_another_kind(self):
+        "Details are a dictionary, since tables make columns of them."
+        for details in ("text", [1, 2]):
+            with self.assertRaisesRegex(RuntimeError, "a number and a dictionary"):
+                run_trials(optuna.create_study(), SPACE, lambda genotype, report: (0.5, details), 1, progress=False)
+
     def busy(self, ledger):
         cell = KNOWN_CELLS["DARTS_V1"]
         return claimed(ledger, cell, {"digest": cell.canonical.digest})._trial_id

@@ -96,6 +96,7 @@ def _unzip(path: Path, room: Room) -> None:
     with zipfile.ZipFile(path) as archive:
         for entry in archive.infolist():
             if entry.flag_bits & 1: raise ValueError("it is encrypted: unpack it yourself, and name the folder")
+            if not PurePosixPath(entry.filename).parts: continue           # the folder itself, as "./"
             if entry.is_dir(): room.place(entry.filename).mkdir(parents=True, exist_ok=True)
             elif stat.S_IFMT(entry.external_attr >> 16) not in (0, stat.S_IFREG): room.passed[LINKED] += 1
             else:

@@ -76,7 +76,9 @@ def _used_nodes(cell: CellGraph) -> tuple[int, ...]:
 
 def _check_graph(cell: CellGraph) -> None:
     "Turns both fields into tuples; raises ValueError where they describe no cell."
-    try: edges = tuple((str(op), operator.index(i)) for op, i in cell.edges)
+    try:
+        if isinstance(cell.edges, (set, frozenset)): raise TypeError("a set has no order")
+        edges = tuple((str(op), operator.index(i)) for op, i in cell.edges)
     except (TypeError, ValueError, RecursionError) as error:
         raise ValueError(f"edges are (operation, input) pairs, got {shown(cell.edges)}") from error
     if len(edges) > 2 * MAX_NODES: raise ValueError(f"a cell has at most {MAX_NODES} nodes, got {len(edges)} edges")

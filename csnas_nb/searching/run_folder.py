@@ -254,6 +254,7 @@ def _copy_study(study, path, what):
                           to_study_name="search")
         optuna.load_study(study_name="search", storage=storage).set_user_attr(COPY_OF, what)
         storage.engine.dispose()                                           # the last to leave folds the log in
+        for end in ("wal", "shm", "journal"): path.with_name(f"{path.name}-{end}").unlink(missing_ok=True)  # an older one's
 
 # %% ../../nbs/04_searching/07_run_folder.ipynb #5925b7f6
 _log = logging.getLogger(__name__)

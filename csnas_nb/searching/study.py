@@ -193,9 +193,10 @@ def search(
 )->SearchResult: # raises ValueError, before anything is trained, for settings that do not fit
     "A search for a cell without labels (paper)."
     until = deadline(timeout)
-    more = {"sampler": (sampler, SamplerConfig | None), "folder": (folder, Path | None), "storage": (storage, str | None),
-            "study": (study, str), "on_trial": (on_trial, Optional[Callable])}
-    images, name = unlabelled(images), _checked_call(images, trials, config, space, options, objective, seed, workers, **more)
+    more = {"sampler": (sampler, SamplerConfig | None), "folder": (folder, Path | None),
+            "storage": (storage, str | None), "study": (study, str), "on_trial": (on_trial, Optional[Callable])}
+    images = unlabelled(images)
+    name = _checked_call(images, trials, config, space, options, objective, seed, workers, **more)
     chosen = sampler or with_start(SAMPLERS["quick"], trials)
     settings = search_settings(images, config, space, chosen, seed, options, name)
     place = Place(None if folder is None else Path(folder), storage, study if storage else "search")

@@ -154,12 +154,11 @@ def score_cell(
 def _value_and_details(answer):
     "What an objective returned, as a number and details as JSON gives them back; ValueError if it is neither."
     value, details = answer if isinstance(answer, tuple) and len(answer) == 2 else (answer, {})
-    if not isinstance(value, Real):
+    if not isinstance(value, Real) or not isinstance(details, dict):
         raise ValueError(f"an objective returns a number, or a number and a dictionary, got {answer!r}")
     try: return float(value), json.loads(json.dumps(details, allow_nan=False))
     except (TypeError, ValueError) as error:
-        allowed = "numbers, texts, lists, dictionaries; no NaN"
-        raise ValueError(f"the details of an objective must be JSON ({allowed}), got {details!r}: {error}") from error
+        raise ValueError(f"details of an objective are JSON without NaN, got {details!r}: {error}") from error
 
 # %% ../../nbs/04_searching/05_trials.ipynb #28ebe32c
 class _Loop:
@@ -273,10 +272,11 @@ class _Scoring(_Loop):
         else: self.ledger.finish(trial._trial_id, Outcome(TrialState.FAIL, {"error": text}))
         if full: raise error
         _log.warning("%s, attempt %d of %d: %s", genotype.name, raised, MAX_ERRORS, text)
-        last = [t for t in self.ledger.read().counted if is_finished(t) and "repeat_of" not in t.user_attrs][-MAX_FAILED:]
-        if raised < MAX_ERRORS or not all("error" in t.user_attrs["details"] for t in last): return
-        if len(last) >= min(MAX_FAILED, self.trials):
-            raise RuntimeError(f"the last {len(last)} cells could not be scored: {text}") from error
+        done = [t.state == TrialState.FAIL and "error" in t.user_attrs["details"]
+                for t in self.ledger.read().counted if is_finished(t) and "repeat_of" not in t.user_attrs]
+        broken = sum(done[-MAX_FAILED:])
+        if raised >= MAX_ERRORS and broken >= min(MAX_FAILED, self.trials) and (len(done) < self.trials or all(done)):
+            raise RuntimeError(f"the last {broken} cells could not be scored: {text}") from error
 
 # %% ../../nbs/04_searching/05_trials.ipynb #31bc04e9
 PAUSE, MAX_PAUSE = 0.02, 1.0
