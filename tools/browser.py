@@ -97,7 +97,11 @@ def read() -> None:
         expect(page.locator("body")).not_to_have_css("background-color", light)
     with opened(PHONE) as page:
         page.locator(".quarto-btn-toggle").click()
-        follow(page, page.locator(f"#quarto-sidebar a[href$='{LOSSES}']"), LOSSES)
+        link = page.locator(".sidebar-item-section").locator(f"a[href$='{LOSSES}']")
+        expect(link).to_be_hidden()  # its section is closed
+        section = page.locator(".sidebar-item-section", has=page.locator(f"a[href$='{LOSSES}']"))
+        section.locator(".sidebar-item-toggle").click()
+        follow(page, link, LOSSES)
 
 
 def browse() -> None:

@@ -42,7 +42,6 @@ class _KeepOrder(torch.autograd.Function):
     "The identity; its gradient lies channels last."
     @staticmethod
     def forward(ctx, x): return x.view_as(x)
-
     @staticmethod
     def backward(ctx, gradient): return channels_last(gradient)
 
