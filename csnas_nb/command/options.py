@@ -296,12 +296,8 @@ def pick_device(
     "The device to compute on ('auto': a GPU if there is one); freed memory is kept for reuse."
     import torch
 
+    from csnas_nb.support.devices import as_device
     from csnas_nb.support.fast import keep_freed_memory
     check_device_name(name)
     keep_freed_memory()
-    if name == "auto": return "cuda" if torch.cuda.is_available() else "cpu"
-    if name == "mps" and not torch.backends.mps.is_available(): raise ValueError("this machine has no mps")
-    try: torch.zeros(1, device=name).item()
-    except (RuntimeError, AssertionError, ImportError) as error:
-        raise ValueError(f"device {name!r} cannot be used here: {str(error).splitlines()[0]}") from error
-    return name
+    return str(as_device(("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name))

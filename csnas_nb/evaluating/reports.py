@@ -34,6 +34,7 @@ from ..images.image_set import ImageSet, Splits, checked_set
 from ..networks.genotype import Genotype, as_genotype
 from ..networks.network import Network
 from ..networks.size import Size, network_size
+from ..support.checks import check_arguments
 from ..support.files import figure_text, from_plain, inside, read_json, refusing
 from ..support.questions import tensors_key
 _log = logging.getLogger(__name__)
@@ -265,17 +266,16 @@ def difference_table(
     rows:Sequence[Compared], # the first is compared with each other
 )->str: # one line for each but the first; empty where there are no two with several seeds each
     "Differences of mean test errors in points, with their 95 % intervals (Welch)."
-    lines, first = [], rows[0]
+    lines, first, roles = [], rows[0], [row.role for row in rows]
+    def called(row): return row.role if roles.count(row.role) == 1 else row.name
     for row in rows[1:]:
         if min(len(first.report.errors), len(row.report.errors)) < 2: continue
-        if math.isnan(first.report.error + row.report.error):
-            lines.append(f"{first.role} minus {row.role}: – (one of them broke down)")
-            continue
-        low, high = difference_interval(first.report.errors, row.report.errors)
+        what, gap = f"{called(first)} minus {called(row)}", 100 * (first.report.error - row.report.error)
+        if math.isnan(gap): lines.append(f"{what}: – (one of them broke down)"); continue
+        low, high = (100 * end for end in difference_interval(first.report.errors, row.report.errors))
         verdict = "no difference shown" if low <= 0 <= high else "a difference"
         if math.isnan(low): verdict = "no spread to judge by"
-        lines.append(f"{first.role} minus {row.role}: {100 * (first.report.error - row.report.error):+.2f} points, "
-                     f"95 % interval {100 * low:+.2f} to {100 * high:+.2f}: {verdict}")
+        lines.append(f"{what}: {gap:+.2f} points, 95 % interval {low:+.2f} to {high:+.2f}: {verdict}")
     return "\n".join(lines)
 
 # %% ../../nbs/05_evaluating/07_reports.ipynb #a067120c
@@ -342,9 +342,9 @@ def load_classifier(
     device:str|torch.device="cpu", # where to put it
 )->Classifier: # in evaluation mode; raises FileNotFoundError or ValueError
     "A network trained with labels, ready to use."
-    place = Path(place)
-    if os.path.isfile(place): return load_trained(place, device).classifier
-    if os.path.isfile(place / NETWORK): return load_trained(place / NETWORK, device).classifier
+    check_arguments(place=(place, Path)); place = Path(place)
+    for file in (place, place / NETWORK):
+        if os.path.isfile(file): return load_trained(file, device).classifier
     if os.path.isfile(place / CHECKPOINT):
         raise ValueError(f"training in {place} is not finished: the command that began it continues it")
     return load_trained(best_of_evaluation(place), device).classifier

@@ -61,8 +61,11 @@ def pixels_of(
     mover = "transpose" if isinstance(values, np.ndarray) else "permute"
     if 0 in values.shape: raise ValueError(f"the array is empty: shape {tuple(values.shape)} holds no pixels")
     if isinstance(values, np.ndarray):
-        if values.dtype.kind not in "uifb": raise ValueError(f"pixels must be numbers, got an array of {values.dtype}")
+        if values.dtype.kind not in "uifb" or values.itemsize > 8:
+            raise ValueError(f"pixels must be numbers, float64 at most, got an array of {values.dtype}")
         values = torch.from_numpy(np.array(values, dtype=values.dtype.newbyteorder("="), order="C"))
+    elif values.layout != torch.strided or values.is_meta:
+        raise ValueError(f"pixels must be a dense tensor, got a {'meta' if values.is_meta else 'sparse'} one")
     pixels = _bytes_of(_channels_first(values.detach().cpu(), mover))
     if pixels.shape[1] == 4:
         alpha = pixels[:, 3:].int()
@@ -176,6 +179,9 @@ def _pool(source: Any, size: int | None, on_error: str) -> _Pool:
                                                         classes=_class_names(images))
     elif isinstance(images, (str, bytes)) or not hasattr(images, "__iter__") and not hasattr(images, "__getitem__"):
         raise ValueError(f"images cannot be loaded from a {type(images).__name__}; taken are {TAKEN}")
+    elif hasattr(images, "iterrows"):
+        raise ValueError("images cannot be loaded from a table as it is: give [*zip(table['image'], table['label'])], "
+                         "or save a table of paths as a .csv and give its name")
     else: pool = _walked(images, size, on_error)
     if labels is None: return pool
     if not hasattr(labels, "__len__") or len(labels) != len(pool.labels) or getattr(labels, "ndim", 1) != 1:

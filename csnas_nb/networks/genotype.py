@@ -221,10 +221,16 @@ def from_json(
     text:str, # what `to_json` wrote
 )->Genotype: # raises ValueError where the text is something else
     "A genotype from JSON."
-    with refusing("not JSON"): parts = json.loads(text)
+    with refusing("not JSON"): parts = json.loads(text, object_pairs_hook=_each_once)
     return _from_parts(parts if isinstance(parts, dict) else {})
 
 # %% ../../nbs/02_networks/02_genotype.ipynb #8fa28f8d
+def _each_once(pairs):
+    "A JSON object; ValueError where a name stands twice, of which Python would keep the last."
+    parts = dict(pairs)
+    if len(parts) < len(pairs): raise ValueError(f"a name stands twice in {', '.join(name for name, _ in pairs)[:200]}")
+    return parts
+
 def _from_parts(parts):
     "A genotype from its four fields by name."
     wanted = {f.name for f in fields(Genotype)}
@@ -255,7 +261,7 @@ def from_text(
     raise ValueError(f"the text holds different cells, keep one: {names}{', …' if len(different) > 4 else ''}")
 
 # %% ../../nbs/02_networks/02_genotype.ipynb #5d83e3e1
-_CALL, _BRACKET = re.compile(r"(?<!\w)Genotype\("), re.compile(r"[()]")
+_CALL, _BRACKET = re.compile(r"(?<!\w)(?<!class )Genotype\("), re.compile(r"[()]")
 
 def _calls(text: str) -> Iterator[str]:
     "Every `Genotype(…)` in a text, up to the bracket that closes it."

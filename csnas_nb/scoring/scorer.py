@@ -29,7 +29,7 @@ from csnas_nb.scoring.pretraining import (
 )
 from .responses import Examination, examine, make_probe, response_of, split_probe
 from ..support.checks import check_arguments, require
-from ..support.devices import check_together, is_launched, is_main_process, make_accelerator
+from ..support.devices import as_device, check_together, is_launched, is_main_process, make_accelerator
 from ..support.files import from_plain, read_tensors, refusing, write_tensors
 from ..support.machine import peak_memory, versions
 from ..support.questions import as_question, question_key
@@ -88,9 +88,9 @@ class Scorer:
     ):
         check_arguments(config=(config, ScoreConfig), seed=(seed, Annotated[int, Ge(0)]), folder=(folder, Path | None))
         check_fit(config, images)
-        self.config, self.seed, self.device, self.accelerator = config, seed, device, None
+        self.config, self.seed, self.device, self.accelerator = config, seed, as_device(device), None
         self.images, self.folder = images, None if folder is None else Path(folder)
-        self.train, probed = split_probe(to_device(unlabelled(images), device), config, seed)
+        self.train, probed = split_probe(to_device(unlabelled(images), self.device), config, seed)
         self.pretext = make_pretext(self.train, config)
         self.probe = make_probe(probed, self.pretext, seed)
 
@@ -118,7 +118,7 @@ def unfinished_file(
     images, processes = scorer.images, scorer.accelerator.num_processes if scorer.accelerator else 1
     shown = [images.fingerprint, images.mean, images.std, images.mirror]
     question = as_question(genotype=genotype, config=scorer.config, seed=scorer.seed, images=shown, versions=versions(),
-                           device=torch.device(scorer.device).type, processes=processes)
+                           device=scorer.device.type, processes=processes)
     return scorer.folder / f"unfinished-{question_key(question, 16)}.safetensors"
 
 # %% ../../nbs/03_scoring/07_scorer.ipynb #2ecfb80c

@@ -40,6 +40,7 @@ from csnas_nb.searching.run_folder import (
 from .space import SearchSpace, encode_genotype
 from .trials import Objective, OnTrial, Watch, run_trials
 from ..support.checks import Count, check_arguments, require
+from ..support.devices import as_device
 from ..support.storages import STORAGE_WAIT, masked, open_storage, patient, quiet_optuna
 from ..support.workers import own_device, run_workers
 
@@ -201,7 +202,7 @@ def search(
     settings = search_settings(images, config, space, chosen, seed, options, name)
     place = Place(None if folder is None else Path(folder), storage, study if storage else "search")
     where = {"storage": masked(storage), "study": study} if storage else {}
-    job = _Job(images, trials, config, chosen, space, options, objective, seed, str(device), place, until)
+    job = _Job(images, trials, config, chosen, space, options, objective, seed, str(as_device(device)), place, until)
     with (_somewhere(job, workers) as job, quiet_optuna(),
           open_study(job.place, settings, 1 + options.pareto, workers, sampler is None) as found):
         settings = agreed_settings(found)

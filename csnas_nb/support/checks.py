@@ -77,7 +77,8 @@ def is_allowed(
         try: finite = math.isfinite(value)
         except OverflowError: return False                               # a whole number beyond every float
         if not finite: return False
-    elif _is_class(kind) and not isinstance(value, (str, os.PathLike) if kind is Path else kind): return False
+    elif kind is Path: return isinstance(value, (str, os.PathLike)) and value != ""
+    elif _is_class(kind) and not isinstance(value, kind): return False
     return all(_HOLDS[type(bound)](value, bound) for bound in bounds)
 
 # %% ../../nbs/12_support/04_checks.ipynb #14150a5a

@@ -28,6 +28,18 @@ def is_main_process()->bool: # True where there is only one
     return not is_launched() or int(os.environ.get("RANK", 0)) == 0
 
 # %% ../../nbs/12_support/09_devices.ipynb #e579025b
+def as_device(
+    device:str|torch.device, # cpu, cuda, cuda:N or mps
+)->torch.device: # raises ValueError where this machine has no such device
+    "A device of this machine."
+    try: found = torch.device(device)
+    except (RuntimeError, TypeError):
+        raise ValueError(f"device must be cpu, cuda, cuda:N or mps, got {shown(device)}") from None
+    try: torch.zeros(1, device=found).item()
+    except (RuntimeError, AssertionError, ImportError, NotImplementedError) as error:
+        raise ValueError(f"device {found} cannot be used here: {str(error).splitlines()[0]}") from error
+    return found
+
 def check_device(
     device:str|torch.device, # where to train
     precision:str, # of the numbers
@@ -35,10 +47,7 @@ def check_device(
     "Is this precision to be had on this device?"
     if precision not in ("no", "bf16", "fp16"):
         raise ValueError(f"precision must be one of no, bf16, fp16, got {precision!r}")
-    try: kind = torch.device(device).type
-    except (RuntimeError, TypeError):
-        raise ValueError(f"device must be cpu, cuda, cuda:N or mps, got {shown(device)}") from None
-    if precision == "fp16" and kind == "cpu" and not is_launched():
+    if as_device(device).type == "cpu" and precision == "fp16" and not is_launched():
         raise ValueError("precision fp16 needs a GPU: use bf16 or no on a CPU")
 
 # %% ../../nbs/12_support/09_devices.ipynb #d65ccc0c
