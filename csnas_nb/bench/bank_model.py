@@ -136,7 +136,7 @@ def model_of(
     of_seeds = bank.by_seed[:, whole]
     accuracy_of = fit_additive(_kept_cells(bank, whole), of_seeds.mean(0))
     luck, true = _luck(of_seeds), _true_variance(accuracy_of.rest, of_seeds)
-    if protocol == bank.reference:
+    if protocol == bank.reference and number == "accuracy":
         luck /= 1 if seed is not None else len(of_seeds)
         score_of, score_spread, correlation = _noisy(accuracy_of, true, luck, low_is_good)
     else:

@@ -27,7 +27,7 @@ class Judgement:
     kendall: float  # Kendall's τ
     given_size: float  # ρ given multiply-adds
     given_size_interval: tuple[float, float]  # 95 %
-    regret: float  # accuracy lost by taking the best cell by the number, in place of the best of all with an accuracy
+    regret: float  # accuracy lost by taking the best cell by the number, in place of the cell measured best, by luck too
     regret_of_five: float  # by training the best five and keeping the best of them
 
 # %% ../../nbs/10_bench/02_judgement.ipynb #45af2e29

@@ -130,6 +130,7 @@ def checked_splits(
     "The splits of an evaluation; raises ValueError if they cannot be trained or tested on."
     require(isinstance(seeds, Iterable), "seeds", "whole numbers, one for each training run", seeds)
     if not seeds: raise ValueError("evaluate needs at least one seed, got none")
+    require(len({*map(str, seeds)}) == len(seeds), "seeds", "different numbers: an interval would count a training twice", seeds)
     check_arguments(top_k=(top_k, int | None), **{f"seeds[{k}]": (seed, Annotated[int, Ge(0)]) for k, seed in enumerate(seeds)})
     splits = data if isinstance(data, Splits) else split_images(data)
     test, classes = splits.test, tuple(splits.train.classes)

@@ -55,7 +55,8 @@ def evaluation_key(
     start:str="", # key of the weights to begin with; empty: from scratch
 )->list[Any]: # JSON; training from scratch has no entry for `start`
     "The key of an evaluation: a stored report is used again only if its key is equal."
-    images, averages = [part.fingerprint for part in splits], f"averages of {MEASURED_MOST}"
+    images = [[part.fingerprint, *part.mean, *part.std, part.mirror] for part in splits]
+    averages = f"averages of {MEASURED_MOST}"
     begun = [start] * bool(start)
     return as_question(key=[to_json(genotype), recipe, list(seeds), images, precision, top_k, averages, *begun])["key"]
 
@@ -118,6 +119,7 @@ class Evaluation:
     origin: Mapping[str, Any] = field(default_factory=dict, repr=False)  # arguments of `load_splits`, where known
     seen: bool = False  # did the search see the test images?
     options: Mapping[str, Any] = field(default_factory=dict, repr=False)  # precision and top_k
+    scored_by: str = field(default="", repr=False)  # key of what the scores rest on
 
     @property
     def table(self) -> str:
@@ -134,7 +136,7 @@ class Evaluation:
         report = row.report
         key = evaluation_key(report.genotype, report.recipe, report.seeds, self.splits, start=report.start,
                              **self.options)
-        return {"role": row.role, "score": row.score, "key": key, "search_saw_test_images": self.seen,
+        return {"role": row.role, "score": row.score, "scored_by": self.scored_by, "key": key, "search_saw_test_images": self.seen,
                 **report_to_dict(report)}
 
 # %% ../../nbs/09_runs/01_evaluations.ipynb #46473b24
@@ -222,6 +224,7 @@ def evaluate_cells(
     folder:Path|str, # to keep everything in; what it holds is used again
     seeds:Sequence[int]=(0, 1, 2), # a training run for each
     score:Callable[[Genotype], float|None]|None=None, # label-free score of a cell, computed last; None: no scores
+    scored_by:str="", # key of what it rests on: stored scores of another key are not shown
     origin:Mapping[str, Any]|None=None, # where the images came from
     seen:bool=False, # did a search see the test images?
     device:str|torch.device="cpu", # where to train
@@ -237,18 +240,18 @@ def evaluate_cells(
     if not cells: raise ValueError("an evaluation needs at least one cell, got none")
     check_arguments(recipe=(recipe, Recipe), processes=(processes, Count))
     options, earlier = {"precision": precision, "top_k": top_k}, read_reports(folder)
-    evaluation = Evaluation(Path(folder), (), splits, origin or {}, seen, options)
+    evaluation = Evaluation(Path(folder), (), splits, origin or {}, seen, options, scored_by)
     starts = starts_of(cells, start, recipe)
     begun = {cell: tensors_key(weights_of(network)) for cell, network in starts.items()}
     def key_of(cell): return evaluation_key(cell, recipe, seeds, splits, start=begun.get(cell, ""), **options)
-    missing = [cell for _, cell in cells if _kept_for(key_of(cell), earlier, Path(folder))[0] is None]
+    missing = [cell for _, cell in cells if _kept_for(key_of(cell), earlier, evaluation)[0] is None]
     if missing: check_device(device, precision)                          # what is kept needs none
     if processes > 1:
         checked_splits(splits, seeds, top_k); check_trainable(splits.train, splits.valid, recipe, min(seeds))
         train_side_by_side(missing, splits, recipe, seeds, Path(folder), processes, device, precision, workers,
                            starts, on_epoch, progress)
     for role, genotype in cells:
-        report, known = _kept_for(key_of(genotype), earlier, Path(folder))
+        report, known = _kept_for(key_of(genotype), earlier, evaluation)
         report = report or evaluate(genotype, splits, recipe, seeds=seeds, device=device, workers=workers,
                                     folder=folder, start=starts.get(genotype), on_epoch=on_epoch, progress=progress,
                                     **options)
@@ -258,11 +261,12 @@ def evaluate_cells(
     return _with_scores(evaluation, score)
 
 # %% ../../nbs/09_runs/01_evaluations.ipynb #0e7c62dc
-def _kept_for(key, earlier, folder):
-    "The stored report and score of a question; None and None if there is no complete one."
-    old = next((old for old in earlier if old["key"] == key and _is_whole(old, folder)), None)
+def _kept_for(key, earlier, evaluation):
+    "The stored report of a question, if it is complete, and its score, if it is of the same search; else None."
+    old = next((old for old in earlier if old["key"] == key and _is_whole(old, evaluation.folder)), None)
     if old is None: return None, None
-    with refusing(f"{folder / EVALUATION}"): return report_from_dict(old), old.get("score")
+    same = evaluation.scored_by in ("", old.get("scored_by", ""))
+    with refusing(f"{evaluation.folder / EVALUATION}"): return report_from_dict(old), old.get("score") if same else None
 
 def _with_scores(evaluation, score):
     "Score every cell that has no score yet, and write the evaluation."

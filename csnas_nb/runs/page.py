@@ -111,9 +111,10 @@ def _found(result):
     return [paragraph(words), drawing, f"<pre>{html.escape(to_text(best))}</pre>"]
 
 def _best_trials(result, count=10):
-    "The best trials, in plain columns."
+    "The best trials, each cell once, in plain columns."
     names = ["trial", "cell", "score", "proposed_by", "seconds", "parameters", "multiply_adds"]
     table = trial_table(result)
+    table = table[~table["repeat"].astype(bool)]
     known = cast(pd.DataFrame, table[[name for name in names if name in table]])
     return known.sort_values("score").head(count)
 

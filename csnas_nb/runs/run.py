@@ -37,7 +37,7 @@ from ..searching.run_folder import as_of_now, load_result, read_settings
 from ..searching.stability import Stability, rescore
 from ..support.checks import check_arguments
 from ..support.files import from_plain, read_json, refusing, write_whole
-from ..support.questions import as_question, differences
+from ..support.questions import as_question, differences, question_key
 from ..using.predictions import predict_pictures
 _log = logging.getLogger(__name__)
 
@@ -232,8 +232,10 @@ def evaluate_for(
     if given.get("size") and recipe.side: recipe = replace(recipe, side=given["size"])
     splits = labelled_splits(origin, recipe, on_disk=on_disk, valid=valid, progress=progress)
     score = None if run is None else lambda genotype: score_or_none(run, genotype, device)
+    by = "" if run is None else question_key(as_question(
+        **{name: run.settings.get(name) for name in ("config", "images", "objective", "seed")}))
     return evaluate_cells(cells, splits, recipe, folder=folder, origin=origin, seen=seen, device=device,
-                          progress=progress, score=score, **options)
+                          progress=progress, score=score, scored_by=by, **options)
 
 # %% ../../nbs/09_runs/02_run.ipynb #95689960
 ON_DISK = ("source", "size", "seed", "mirror", "split_seed", "splitting")

@@ -28,7 +28,7 @@ class ScoreConfig:
     channels: Count = 8  # C, of the small network
     layers: Count = 5  # L, number of its cells
     passes: Count | None = 12_000  # image passes for each cell, turned copies counted; None: `epochs` times the images
-    epochs: Count = 3  # equal parts of the training, each with its response; without `passes`: one for each image
+    epochs: Count = 3  # equal parts of the training, each with its response; without `passes`: a pass for each image
     batch_size: Annotated[int, Ge(2)] = 64  # instances a step, turned copies counted
     optimiser: Literal["sgd", "adam"] = "adam"  # 'sgd' has momentum 0.9
     learning_rate: Positive = 3e-3  # the highest, where it changes

@@ -127,7 +127,7 @@ def pick(
     values = [(t.values[0], t.user_attrs["size"]["multiply_adds"]) for t in front]
     low, high = [min(v) for v in zip(*values)], [max(v) for v in zip(*values)]
     def distance(point): return sum(((v - a) / max(b - a, 1e-12)) ** 2 for v, a, b in zip(point, low, high))
-    return min(zip(front, values), key=lambda pair: distance(pair[1]))[0]
+    return min(zip(front, values), key=lambda pair: (distance(pair[1]), pair[1]))[0]       # of equals the better score
 
 # %% ../../nbs/04_searching/06_results.ipynb #a53a9607
 def trial_table(
@@ -144,6 +144,7 @@ def _table_row(k, trial):
     attributes, scored = trial.user_attrs, trial.state == TrialState.COMPLETE
     outcome = {TrialState.COMPLETE: "scored", TrialState.PRUNED: "given up", TrialState.FAIL: "failed"}[trial.state]
     details = {name: value for name, value in attributes["details"].items() if not isinstance(value, (list, dict))}
+    if "repeat_of" in attributes and "seconds" in details: details["seconds"] = 0.0       # it was not trained again
     return details | attributes["size"] | {
         "trial": k, "cell": trial_genotype(trial).name, "score": trial.values[0] if scored else None,
         "outcome": outcome, "proposed_by": attributes["proposed_by"], "repeat": "repeat_of" in attributes}

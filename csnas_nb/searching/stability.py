@@ -77,6 +77,11 @@ class Stability(_ScoredAgain):
         return float((self.ranks.iloc[0] == 1).mean())
 
 # %% ../../nbs/04_searching/09_stability.ipynb #0d11f113
+def _after_own(result):
+    "The three seeds after that of the search."
+    own = result.study.user_attrs.get("settings", {}).get("seed", 0)
+    return range(own + 1, own + 4)
+
 def _check_rescore(result, top, best, seeds):
     "Raise ValueError if there is nothing to compare, or no seed to compare with."
     if top < 2 or len(best) < 2:
@@ -119,13 +124,14 @@ def rescore(
     config:ScoreConfig, # that of the search
     *,
     top:int=5, # how many cells, best first, at least 2
-    seeds:Sequence[int]=(1, 2, 3), # all different; the search's own would give its own scores again
+    seeds:Sequence[int]|None=None, # all different; None: the three after the search's own, which would repeat its scores
     device:str|torch.device="cpu", # where to train
     folder:Path|str|None=None, # where to keep rescore.json; None: nowhere
     progress:bool=True, # show a bar?
 )->Stability: # raises ValueError if the search has fewer than two scored cells
     "Score the top cells of a search again, with new seeds."
     best = sorted(result.complete, key=lambda t: t.values[0])[:top]
+    seeds = _after_own(result) if seeds is None else seeds
     _check_rescore(result, top, best, seeds)
     cells, images = [trial_genotype(t) for t in best], unlabelled(images)
     known, keep = _answers(Path(folder) / "rescore.json" if folder else None, _question(config, images, device))

@@ -8,6 +8,7 @@ __all__ = ['search']
 # %% ../../nbs/04_searching/08_study.ipynb #5edbd8d2
 import hashlib
 import inspect
+import logging
 import math
 import shutil
 import time
@@ -44,6 +45,8 @@ from ..support.devices import as_device
 from ..support.storages import STORAGE_WAIT, masked, open_storage, patient, quiet_optuna
 from ..support.workers import own_device, run_workers
 
+_log = logging.getLogger(__name__)
+
 # %% ../../nbs/04_searching/08_study.ipynb #3349f093
 UNFINISHED = "unfinished"
 "Folder in a run folder for the state of a cell that is being trained."
@@ -56,13 +59,18 @@ def score_objective(
     folder:Path|str|None=None, # where a training that is stopped leaves its state, to go on from; None: nowhere
 )->Objective: # not finite if a cell does not fit into the GPU's memory
     "The label-free score as an objective of `run_trials` (paper)."
-    scorer, told = Scorer(images, config, seed, device, folder), []
+    scorer, told, tried = Scorer(images, config, seed, device, folder), set[Path](), set[Genotype]()
     def objective(genotype, report):
-        while told: told.pop().unlink(missing_ok=True)                   # its score is in the study by now
-        if path := unfinished_file(scorer, genotype): told.append(path)
+        path = unfinished_file(scorer, genotype)
+        for file in told - {path}: file.unlink(missing_ok=True)          # its score is in the study by now
+        told.clear()
+        if path: told.add(path)
         def on_epoch(epoch, response): report(epoch, response, ask=epoch + 1 < config.epochs)
         try: score = scorer(genotype, on_epoch)
-        except torch.cuda.OutOfMemoryError as error: return math.nan, {"error": str(error)}
+        except torch.cuda.OutOfMemoryError as error:
+            if genotype not in tried: tried.add(genotype); raise         # a neighbour may have held it: tried once more
+            _log.warning("%s does not fit into the GPU's memory", genotype.name)
+            return math.nan, {"error": str(error)}
         def plain(values): return [value if math.isfinite(value) else None for value in values]
         seen = asdict(score.examination) if score.examination else {}
         examined = dict(zip(("probe_loss", "probe_error", *list(seen)[2:]), plain(seen.values())))

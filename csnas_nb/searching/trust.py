@@ -53,6 +53,7 @@ def correlation_interval(
     half = statistics.NormalDist().inv_cdf((1 + level) / 2) * math.sqrt((1 + within**2 / 2) / (count - 3))
     return math.tanh(math.atanh(within) - half), math.tanh(math.atanh(within) + half)
 
+# %% ../../nbs/04_searching/03_trust.ipynb #cd9177ec
 def partial_correlation(
     first:Sequence[float]|np.ndarray, # one number a cell
     second:Sequence[float]|np.ndarray, # another for the same cells
@@ -63,22 +64,10 @@ def partial_correlation(
     left = (1 - az**2) * (1 - bz**2)
     return (ab - az * bz) / math.sqrt(left) if left > 1e-12 else math.nan
 
-# %% ../../nbs/04_searching/03_trust.ipynb #new00010
-def reliability(
-    agreement:float, # correlation of two single seeds, above -1 / (seeds - 1) and at most 1
-    seeds:int, # how many are averaged, at least 1
-)->float: # of their mean; raises ValueError if so many seeds cannot agree so little
-    "Correlation of one mean over so many seeds with another such mean (Spearman and Brown, 1910)."
-    if not -1 < agreement * (seeds - 1):
-        raise ValueError(
-            f"{seeds} seeds cannot agree pairwise at {agreement}: more than {-1 / (seeds - 1):.2f} is possible"
-        )
-    return seeds * agreement / (1 + (seeds - 1) * agreement)
-
 # %% ../../nbs/04_searching/03_trust.ipynb #4e637193
 LEARNT = 0.1  # share of the way from the baseline to no error that counts as learnt
 CLEARLY = 0.7  # agreement of two seeds that is clear
-MERE_SIZE = 0.9  # correlation with size from which an order is that of size
+MERE_SIZE = 0.9  # correlation with size, without the luck of the seeds, from which an order is that of size
 
 # %% ../../nbs/04_searching/03_trust.ipynb #987b5127
 def random_cells(
@@ -117,6 +106,13 @@ class _CheckedScores:
         table = np.asarray(self.scores, float)
         return table[np.isfinite(table).all(1)]
 
+# %% ../../nbs/04_searching/03_trust.ipynb #3f63df81
+def _surely_below(error, instances, baseline):
+    "Whether an error of so many instances is below the baseline by a tenth, and by more than luck (Wilson)."
+    if not math.isfinite(error): return False
+    surely = binomtest(round(error * instances), instances).proportion_ci(method="wilson").high
+    return bool(surely < baseline and error <= (1 - LEARNT) * baseline)
+
 # %% ../../nbs/04_searching/03_trust.ipynb #0a7dc67e
 @dataclass(frozen=True)
 class _CheckedTask(_CheckedScores):
@@ -141,13 +137,6 @@ class _CheckedTask(_CheckedScores):
     def learnt(self) -> bool:
         "Whether the median error is below the baseline by a tenth, and by more than the luck of so few instances."
         return _surely_below(self.error, self.instances, self.baseline)
-
-# %% ../../nbs/04_searching/03_trust.ipynb #3f63df81
-def _surely_below(error, instances, baseline):
-    "Whether an error of so many instances is below the baseline by a tenth, and by more than luck (Wilson)."
-    if not math.isfinite(error): return False
-    surely = binomtest(round(error * instances), instances).proportion_ci(method="wilson").high
-    return bool(surely < baseline and error <= (1 - LEARNT) * baseline)
 
 # %% ../../nbs/04_searching/03_trust.ipynb #44d4d938
 def _over_pairs(whole, compare):
@@ -178,6 +167,12 @@ class ScoreCheck(_CheckedTask):
     def size_correlation(self) -> float:
         "Rank correlation of the mean score with multiply-adds; -1: the larger, the better, and nothing else."
         return rank_correlation(self.whole.mean(1), _whole_sizes(self)) if len(self.whole) > 1 else math.nan
+
+    @property
+    def size_share(self) -> float:
+        "The same without the luck of the seeds, which hides a part of it: 0 to 1 (Spearman, 1904)."
+        if not self.agreement > 0: return math.nan
+        return min(1.0, abs(self.size_correlation) / math.sqrt(reliability(self.agreement, self.whole.shape[1])))
 
     @property
     def beyond_size(self) -> float:
@@ -257,9 +252,9 @@ def verdict(
             f"two seeds may order the cells alike by luck only (agreement {agreement}, {low:+.2f} to "
             f"{high:+.2f}, of {len(check.whole)} cells): more image passes are needed, or more cells to tell"
         )
-    if abs(check.size_correlation) > MERE_SIZE and not check.beyond_size >= CLEARLY:
-        return False, (f"the order is that of size (correlation with multiply-adds {check.size_correlation:+.2f}): "
-                       "counting multiply-adds does the same for nothing")
+    if check.size_share > MERE_SIZE and not check.beyond_size >= CLEARLY:
+        return False, (f"the order is that of size (correlation with multiply-adds {check.size_correlation:+.2f}, without "
+                       f"the luck of the seeds {check.size_share:.2f}): counting multiply-adds does the same for nothing")
     if check.agreement < CLEARLY:
         return True, (f"two seeds agree only in part ({agreement}): more image passes, or the mean of several seeds, "
                       "would order the cells better")
@@ -310,3 +305,15 @@ def check_to_dict(
     names = ("baseline", "error", "learnt", "agreement", "agreement_interval", "size_correlation", "beyond_size")
     found = asdict(check) | {name: getattr(check, name) for name in names} | {"usable": usable, "why": why}
     return {name: value if isinstance(value, dict) else plain(value) for name, value in found.items()}
+
+# %% ../../nbs/04_searching/03_trust.ipynb #new00010
+def reliability(
+    agreement:float, # correlation of two single seeds, above -1 / (seeds - 1) and at most 1
+    seeds:int, # how many are averaged, at least 1
+)->float: # of their mean; raises ValueError if so many seeds cannot agree so little
+    "Correlation of one mean over so many seeds with another such mean (Spearman and Brown, 1910)."
+    if not -1 < agreement * (seeds - 1):
+        raise ValueError(
+            f"{seeds} seeds cannot agree pairwise at {agreement}: more than {-1 / (seeds - 1):.2f} is possible"
+        )
+    return seeds * agreement / (1 + (seeds - 1) * agreement)

@@ -120,6 +120,7 @@ def run_workers(
                 del pool[index]
                 if (code := _ended(process)) == 0: continue
                 died += 1
+                if died >= deaths and (now := watch()) > done: done, died = now, 0       # what it did last counts
                 if died >= deaths: raise WorkerError(f"{died} workers in a row ended without progress, the last with "
                                                     f"{code}")
                 _log.warning("a worker ended with %s, and is started again", code)
