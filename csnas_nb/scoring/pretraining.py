@@ -152,6 +152,20 @@ def check_fit(
     if needed > count: raise ValueError(f"a batch of {config.batch_size} needs at least {needed} images, {got}: use more "
                                         f"or a smaller batch (batch_size, --batch-size {smaller})")
 
+# %% ../../nbs/03_scoring/05_pretraining.ipynb #cc06be25
+_SHOWN = {"sides": tuple[int, int], "mean": tuple[float, float, float], "std": tuple[float, float, float]}
+
+def shown_from(
+    stored:Any, # what a file says of the images of a network; None: a file of before says nothing
+)->dict[str, Any]: # sides, mean and std, or nothing; raises ValueError for what no images have
+    "How a network was shown its images."
+    if stored is None: return {}
+    shown = {name: from_plain(kind, stored[name], f"images.{name}") for name, kind in _SHOWN.items()}
+    check_statistics(shown["mean"], shown["std"])
+    if not all(map(math.isfinite, (*shown["mean"], *shown["std"]))): raise ValueError("images: mean or std is NaN")
+    for side in shown["sides"]: check_size(side, "images.sides")
+    return shown
+
 # %% ../../nbs/03_scoring/05_pretraining.ipynb #0b725ec2
 VIEWS_AT_ONCE = 8 * 2**20
 "Bytes of images that views are made of in one pass; at least one batch."
@@ -333,17 +347,3 @@ def one_cycle(
     rising = max(1, round(0.2 * steps))
     if step < rising: return (step + 1) / rising
     return 0.5 * (1 + math.cos(math.pi * (step - rising + 1) / (steps - rising + 1)))
-
-# %% ../../nbs/03_scoring/05_pretraining.ipynb #cc06be25
-_SHOWN = {"sides": tuple[int, int], "mean": tuple[float, float, float], "std": tuple[float, float, float]}
-
-def shown_from(
-    stored:Any, # what a file says of the images of a network; None: a file of before says nothing
-)->dict[str, Any]: # sides, mean and std, or nothing; raises ValueError for what no images have
-    "How a network was shown its images."
-    if stored is None: return {}
-    shown = {name: from_plain(kind, stored[name], f"images.{name}") for name, kind in _SHOWN.items()}
-    check_statistics(shown["mean"], shown["std"])
-    if not all(map(math.isfinite, (*shown["mean"], *shown["std"]))): raise ValueError("images: mean or std is NaN")
-    for side in shown["sides"]: check_size(side, "images.sides")
-    return shown

@@ -108,20 +108,10 @@ class Scorer:
         with seeded(self.seed): model = make_pretext_model(network, self.config).to(self.device)
         return examine(model, self.probe, self.config)
 
-# %% ../../nbs/03_scoring/07_scorer.ipynb #c8e96a15
-def unfinished_file(
-    scorer:"Scorer", # with a folder or without
-    genotype:Genotype, # built exactly as written
-)->Path|None: # it need not be there; None without a folder
-    "The file from which the training of a cell can be resumed."
-    if scorer.folder is None: return None
-    images, processes = scorer.images, scorer.accelerator.num_processes if scorer.accelerator else 1
-    shown = [images.fingerprint, images.mean, images.std, images.mirror]
-    question = as_question(genotype=genotype, config=scorer.config, seed=scorer.seed, images=shown, versions=versions(),
-                           device=scorer.device.type, processes=processes)
-    return scorer.folder / f"unfinished-{question_key(question, 16)}.safetensors"
-
 # %% ../../nbs/03_scoring/07_scorer.ipynb #2ecfb80c
+KEEP_AFTER = 10.0
+"The least number of seconds between two saved states."
+
 @dataclass
 class PretextRun:
     "The training of one cell without labels, epoch by epoch (see `run_epochs`)."
@@ -146,7 +136,8 @@ class PretextRun:
     @property
     def left(self) -> int: return self.scorer.config.epochs - len(self.losses)
     def epoch(self) -> bool: return _one_epoch(self)
-    def keep(self) -> None: _keep(self)
+    def keep(self) -> None:
+        if self.path: _keep(self)
     def tell(self) -> None: _tell(self, len(self.losses) - 1)
 
 # %% ../../nbs/03_scoring/07_scorer.ipynb #22e2a3a8
@@ -170,64 +161,8 @@ def _begin(scorer, genotype, on_epoch):
     model = make_pretext_model(network, config).to(scorer.device).train()
     bank = MemoryBank(len(images), config.width, config.bank_weight).to(scorer.device) if config.head_views else None
     optimiser, scheduler = make_pretext_optimiser(model, config, config.epochs * config.steps(len(images)))
-    deck, path = Deck(len(images), images.images.device), unfinished_file(scorer, genotype)
+    deck, path = Deck(len(images), images.images.device), unfinished_file(scorer, genotype) if scorer.folder else None
     return PretextRun(scorer, model, bank, optimiser, scheduler, deck, path, on_epoch)
-
-# %% ../../nbs/03_scoring/07_scorer.ipynb #cde5b99f
-KEEP_AFTER = 10.0
-"The least number of seconds between two saved states."
-
-def _parts(run):
-    "The state of a training as tensors."
-    parts = {"model": run.model.state_dict(), "bank": run.bank.state_dict() if run.bank is not None else {},
-             "optimiser": optimiser_state(run.optimiser, run.model), "random": random_state(run.scorer.device),
-             "deck": {"rest": run.deck.rest}}
-    return {f"{part}/{name}": value for part, named in parts.items() for name, value in named.items()}
-
-def _keep(run):
-    "Saves all that the next epoch needs, if there is a folder; of several processes only the main one saves."
-    if run.path is None or not is_main_process(): return
-    run.path.parent.mkdir(parents=True, exist_ok=True)
-    header = {"losses": run.losses, "responses": run.responses, "scheduler": run.scheduler.state_dict(),
-              "seconds": time.perf_counter() - run.start, "memory": max(run.memory, run.peak())}
-    try: write_tensors(run.path, _parts(run), header)
-    except OSError as error: _log.warning("%s: the training so far is not kept: %s", run.path, error)
-
-# %% ../../nbs/03_scoring/07_scorer.ipynb #fee9a9c5
-def _go_on(run):
-    "Puts a training back where it was; a ValueError names the file where it holds something else."
-    header, tensors = read_tensors(run.path, ("losses", "responses", "scheduler", "seconds", "memory"))
-    with refusing(f"{run.path} holds no training of this version"): _take_over(run, header, tensors)
-    for epoch in range(len(run.losses)): _tell(run, epoch)
-
-def _set_scheduler(scheduler, state):
-    "Restores a scheduler after checking the entries, since it would accept any."
-    if not isinstance(state, dict) or state.keys() != scheduler.state_dict().keys():
-        raise ValueError(f"scheduler must have {', '.join(scheduler.state_dict())}")
-    from_plain(tuple[float, ...], state["_last_lr"], "scheduler._last_lr")
-    for name in ("last_epoch", "_step_count"): from_plain(int, state[name], f"scheduler.{name}")
-    scheduler.load_state_dict(state)
-
-# %% ../../nbs/03_scoring/07_scorer.ipynb #ca233607
-def _take_over(run, header, tensors):
-    "Restores a training from a file, part by part."
-    def part(name): return {k.removeprefix(f"{name}/"): v for k, v in tensors.items() if k.startswith(f"{name}/")}
-    losses, responses = (from_plain(tuple[float, ...], header[name], name) for name in ("losses", "responses"))
-    if not len(losses) == len(responses) <= run.scorer.config.epochs: raise ValueError(f"{len(losses)} losses")
-    seconds, memory = from_plain(float, header["seconds"], "seconds"), from_plain(int, header["memory"], "memory")
-    rest = part("deck")["rest"]
-    if rest.ndim != 1 or rest.dtype != torch.int64 or not ((rest >= 0) & (rest < run.deck.count)).all():
-        raise ValueError("deck/rest is no list of positions")
-    run.model.load_state_dict(part("model"))
-    if run.bank is not None: run.bank.load_state_dict(part("bank"))
-    restore_optimiser(run.optimiser, run.model, part("optimiser"))
-    _set_scheduler(run.scheduler, header["scheduler"])
-    for group, rate in zip(run.optimiser.param_groups, run.scheduler.get_last_lr()): group["lr"] = rate
-    run.deck.rest = rest.to(run.deck.rest.device)
-    run.losses, run.responses, run.memory = list(losses), list(responses), memory
-    run.start -= seconds
-    if not run.left: run.report = examine(run.model, run.scorer.probe, run.scorer.config)
-    restore_random_state(part("random"), run.scorer.device)
 
 # %% ../../nbs/03_scoring/07_scorer.ipynb #fafeb8a4
 def _train(scorer, genotype, on_epoch):
@@ -347,3 +282,69 @@ def _score_from(stored):
     seen = known.get("examination")
     return Score(**known | {"losses": tuple(known["losses"]), "responses": tuple(known["responses"]),
                             "examination": Examination(**seen) if seen else None})
+
+# %% ../../nbs/03_scoring/07_scorer.ipynb #c8e96a15
+def unfinished_file(
+    scorer:"Scorer", # with a folder or without
+    genotype:Genotype, # built exactly as written
+)->Path|None: # it need not be there; None without a folder
+    "The file from which the training of a cell can be resumed."
+    if scorer.folder is None: return None
+    images, processes = scorer.images, scorer.accelerator.num_processes if scorer.accelerator else 1
+    shown = [images.fingerprint, images.mean, images.std, images.mirror]
+    question = as_question(genotype=genotype, config=scorer.config, seed=scorer.seed, images=shown, versions=versions(),
+                           device=scorer.device.type, processes=processes)
+    return scorer.folder / f"unfinished-{question_key(question, 16)}.safetensors"
+
+# %% ../../nbs/03_scoring/07_scorer.ipynb #cde5b99f
+def _parts(run):
+    "The state of a training as tensors."
+    parts = {"model": run.model.state_dict(), "bank": run.bank.state_dict() if run.bank is not None else {},
+             "optimiser": optimiser_state(run.optimiser, run.model), "random": random_state(run.scorer.device),
+             "deck": {"rest": run.deck.rest}}
+    return {f"{part}/{name}": value for part, named in parts.items() for name, value in named.items()}
+
+def _keep(run):
+    "Saves all that the next epoch needs; of several processes only the main one saves."
+    if not is_main_process(): return
+    run.path.parent.mkdir(parents=True, exist_ok=True)
+    header = {"losses": run.losses, "responses": run.responses, "scheduler": run.scheduler.state_dict(),
+              "seconds": time.perf_counter() - run.start, "memory": max(run.memory, run.peak())}
+    try: write_tensors(run.path, _parts(run), header)
+    except OSError as error: _log.warning("%s: the training so far is not kept: %s", run.path, error)
+
+# %% ../../nbs/03_scoring/07_scorer.ipynb #fee9a9c5
+def _go_on(run):
+    "Puts a training back where it was; a ValueError names the file where it holds something else."
+    header, tensors = read_tensors(run.path, ("losses", "responses", "scheduler", "seconds", "memory"))
+    with refusing(f"{run.path} holds no training of this version"): _take_over(run, header, tensors)
+    for epoch in range(len(run.losses)): _tell(run, epoch)
+
+def _set_scheduler(scheduler, state):
+    "Restores a scheduler after checking the entries, since it would accept any."
+    if not isinstance(state, dict) or state.keys() != scheduler.state_dict().keys():
+        raise ValueError(f"scheduler must have {', '.join(scheduler.state_dict())}")
+    from_plain(tuple[float, ...], state["_last_lr"], "scheduler._last_lr")
+    for name in ("last_epoch", "_step_count"): from_plain(int, state[name], f"scheduler.{name}")
+    scheduler.load_state_dict(state)
+
+# %% ../../nbs/03_scoring/07_scorer.ipynb #ca233607
+def _take_over(run, header, tensors):
+    "Restores a training from a file, part by part."
+    def part(name): return {k.removeprefix(f"{name}/"): v for k, v in tensors.items() if k.startswith(f"{name}/")}
+    losses, responses = (from_plain(tuple[float, ...], header[name], name) for name in ("losses", "responses"))
+    if not len(losses) == len(responses) <= run.scorer.config.epochs: raise ValueError(f"{len(losses)} losses")
+    seconds, memory = from_plain(float, header["seconds"], "seconds"), from_plain(int, header["memory"], "memory")
+    rest = part("deck")["rest"]
+    if rest.ndim != 1 or rest.dtype != torch.int64 or not ((rest >= 0) & (rest < run.deck.count)).all():
+        raise ValueError("deck/rest is no list of positions")
+    run.model.load_state_dict(part("model"))
+    if run.bank is not None: run.bank.load_state_dict(part("bank"))
+    restore_optimiser(run.optimiser, run.model, part("optimiser"))
+    _set_scheduler(run.scheduler, header["scheduler"])
+    for group, rate in zip(run.optimiser.param_groups, run.scheduler.get_last_lr()): group["lr"] = rate
+    run.deck.rest = rest.to(run.deck.rest.device)
+    run.losses, run.responses, run.memory = list(losses), list(responses), memory
+    run.start -= seconds
+    if not run.left: run.report = examine(run.model, run.scorer.probe, run.scorer.config)
+    restore_random_state(part("random"), run.scorer.device)
