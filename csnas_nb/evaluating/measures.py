@@ -165,7 +165,7 @@ class Measures:
     top_k: int  # answers allowed for the next
     top_k_error: float  # in 0..1
     loss: float  # mean cross-entropy, natural logarithm
-    calibration: Calibration
+    calibration: Calibration  # of the answers as they are; a report's are from before the temperature
     confusion: tuple[tuple[int, ...], ...]  # [true][predicted], of the images with an answer
 
     @property
