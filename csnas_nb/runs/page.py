@@ -160,7 +160,8 @@ def evaluation_section(
     figures: dict[str, tuple[Callable[[], Figure], str]] = {
         "the comparison": (lambda: plot_comparison(rows), "Errors by cost, and the share of each class that is found."),
         "the confusion matrix": (lambda: plot_confusion(first), f"Which class is taken for which, by {rows[0].name}."),
-        "the calibration": (lambda: plot_calibration(curves), "How often an answer of a given confidence is right, as trained: predictions are calibrated by a temperature after that."),
+        "the calibration": (lambda: plot_calibration(curves), "How often an answer of a given confidence is right, as trained: "
+                            "predictions are calibrated by a temperature after that."),
         "what the network looks at": (
             lambda: evidence_figure(folder, folder / first.files[0]),
             f"Test images, and below each the evidence of {rows[0].name} for its answer: bright is much."),
