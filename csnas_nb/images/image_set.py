@@ -22,6 +22,60 @@ from ..support.checks import shown
 from ..support.files import figure_text
 from ..support.mapped import map_pixels, mapped_file, take_rows
 
+# %% ../../nbs/01_images/01_image_set.ipynb #f3687f11
+AT_ONCE = 4096
+"Images read at a time where all have to be read: together they may be larger than memory."
+
+def set_sides(
+    images:"ImageSet", # any set
+)->tuple[int, int]: # height and width
+    "Height and width in pixels."
+    height, width = images.images.shape[-2:]
+    return height, width
+
+def is_grey(
+    images:"ImageSet", # any set
+)->bool: # True: augmentations of colour would do nothing
+    "Whether the three channels are equal everywhere, so that augmentations of colour would do nothing."
+    return all(bool((part[:, :1] == part).all()) for part in images.images.split(AT_ONCE))
+
+def pixel_fingerprint(
+    images:"ImageSet", # any set
+)->str: # sixteen hexadecimal digits
+    "Sixteen hexadecimal digits that change with any pixel or label: how later runs recognise the images."
+    digest = hashlib.sha256()
+    for part in images.images.split(AT_ONCE): digest.update(part.contiguous().cpu().numpy().data)
+    if images.labels is not None: digest.update(images.labels.cpu().numpy().tobytes())
+    return digest.hexdigest()[:16]
+
+# %% ../../nbs/01_images/01_image_set.ipynb #c238eb4e
+@dataclass(frozen=True, eq=False)
+class ImageSet:
+    "Images decoded once, with labels or none: what every later step takes."
+    images: Tensor  # (N, 3, H, W), uint8
+    labels: Tensor | None = field(default=None, repr=False)  # (N,), int64 in 0..len(classes)-1; None: unlabelled
+    classes: tuple[str, ...] = ()  # class names, in label order
+    mean: tuple[float, ...] = (0.5, 0.5, 0.5)  # of each channel, images scaled to 0..1
+    std: tuple[float, ...] = (0.5, 0.5, 0.5)  # of each channel, same scale, above 0
+    name: str = "images"  # for titles and file names
+    mirror: bool = True  # is a mirror image as good an image? not for digits or text
+    skipped: tuple[str, ...] = ()  # files left out because they would not decode
+    origin: dict[str, str | int | None] = field(default_factory=dict, repr=False)  # what `load_images` was asked for
+
+    def __post_init__(self) -> None:
+        check_images(self.images)
+        check_statistics(self.mean, self.std)
+        if self.labels is not None: check_labels(self.labels, len(self.images), len(self.classes))
+
+    def __len__(self) -> int: return len(self.images)
+    def __repr__(self) -> str: return set_in_words(self)
+    def __getstate__(self) -> dict: return sent_state(self)
+    def __setstate__(self, state: dict) -> None: self.__dict__.update(state | {"images": received_pixels(state)})
+
+    sides = property(set_sides)
+    grey = cached_property(is_grey)
+    fingerprint = cached_property(pixel_fingerprint)
+
 # %% ../../nbs/01_images/01_image_set.ipynb #2c289c1d
 def check_images(
     images:Tensor, # anything
@@ -54,32 +108,6 @@ def check_labels(
     if labels.min() < 0 or labels.max() >= classes:
         raise ValueError(f"labels must lie in 0..{classes - 1}, got {int(labels.min())}..{int(labels.max())}")
 
-# %% ../../nbs/01_images/01_image_set.ipynb #f3687f11
-AT_ONCE = 4096
-"Images read at a time where all have to be read: together they may be larger than memory."
-
-def set_sides(
-    images:"ImageSet", # any set
-)->tuple[int, int]: # height and width
-    "Height and width in pixels."
-    height, width = images.images.shape[-2:]
-    return height, width
-
-def is_grey(
-    images:"ImageSet", # any set
-)->bool: # True: augmentations of colour would do nothing
-    "Whether the three channels are equal everywhere, so that augmentations of colour would do nothing."
-    return all(bool((part[:, :1] == part).all()) for part in images.images.split(AT_ONCE))
-
-def pixel_fingerprint(
-    images:"ImageSet", # any set
-)->str: # sixteen hexadecimal digits
-    "Sixteen hexadecimal digits that change with any pixel or label: how later runs recognise the images."
-    digest = hashlib.sha256()
-    for part in images.images.split(AT_ONCE): digest.update(part.contiguous().cpu().numpy().data)
-    if images.labels is not None: digest.update(images.labels.cpu().numpy().tobytes())
-    return digest.hexdigest()[:16]
-
 # %% ../../nbs/01_images/01_image_set.ipynb #abf48bbb
 def set_in_words(
     images:"ImageSet", # any set
@@ -102,34 +130,6 @@ def received_pixels(
 )->Tensor: # (N, 3, H, W), uint8
     "The pixels from what was sent."
     return map_pixels(*state["images"]) if isinstance(state["images"], tuple) else state["images"]
-
-# %% ../../nbs/01_images/01_image_set.ipynb #c238eb4e
-@dataclass(frozen=True, eq=False)
-class ImageSet:
-    "Images decoded once, with labels or none: what every later step takes."
-    images: Tensor  # (N, 3, H, W), uint8
-    labels: Tensor | None = field(default=None, repr=False)  # (N,), int64 in 0..len(classes)-1; None: unlabelled
-    classes: tuple[str, ...] = ()  # class names, in label order
-    mean: tuple[float, ...] = (0.5, 0.5, 0.5)  # of each channel, images scaled to 0..1
-    std: tuple[float, ...] = (0.5, 0.5, 0.5)  # of each channel, same scale, above 0
-    name: str = "images"  # for titles and file names
-    mirror: bool = True  # is a mirror image as good an image? not for digits or text
-    skipped: tuple[str, ...] = ()  # files left out because they would not decode
-    origin: dict[str, str | int | None] = field(default_factory=dict, repr=False)  # what `load_images` was asked for
-
-    def __post_init__(self) -> None:
-        check_images(self.images)
-        check_statistics(self.mean, self.std)
-        if self.labels is not None: check_labels(self.labels, len(self.images), len(self.classes))
-
-    def __len__(self) -> int: return len(self.images)
-    def __repr__(self) -> str: return set_in_words(self)
-    def __getstate__(self) -> dict: return sent_state(self)
-    def __setstate__(self, state: dict) -> None: self.__dict__.update(state | {"images": received_pixels(state)})
-
-    sides = property(set_sides)
-    grey = cached_property(is_grey)
-    fingerprint = cached_property(pixel_fingerprint)
 
 # %% ../../nbs/01_images/01_image_set.ipynb #5a7b08b9
 def checked_set(

@@ -51,7 +51,7 @@ def picture_of(
     drawn, small, figure = BytesIO(), BytesIO(), draw_genotype(genotype, wide=True)
     figure.suptitle(words, fontsize=10)
     figure.savefig(drawn, format="png", dpi=100)
-    Image.open(drawn).convert("RGB").quantize(48).save(small, "PNG", optimize=True)
+    Image.open(drawn).convert("RGB").quantize(64, Image.Quantize.MAXCOVERAGE).save(small, "PNG", optimize=True)
     return small.getvalue()
 
 def is_live(
