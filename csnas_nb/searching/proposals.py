@@ -176,6 +176,29 @@ def described(
     return {"digest": genotype.digest, "genotype": to_json(genotype), "proposed_by": origin, "size": counted,
             "excess": limits.excess(size) if size else {}}
 
+# %% ../../nbs/04_searching/02_proposals.ipynb #f9872484
+def _as_cells(warm_start):
+    "A warm start as a tuple of cells; ValueError if it holds anything else."
+    cells = tuple(warm_start) if isinstance(warm_start, Iterable) else (None,)
+    if all(isinstance(cell, Genotype) for cell in cells): return cells
+    raise ValueError(f"warm_start must be cells, got {shown(warm_start)}")
+
+def _check_options(options):
+    "Raise ValueError if options do not fit together."
+    for name, kind in (("pruner", PrunerConfig), ("limits", Limits)):
+        if not isinstance(getattr(options, name), kind):
+            raise ValueError(f"{name} must be a {kind.__name__}, got {shown(getattr(options, name))}")
+    check_settings(options)
+    if options.order == "free" and options.delay is not None:
+        raise ValueError(
+            f"a delay is for the order 'ordered', with 'free' leave it out, got delay {options.delay}"
+        )
+    if options.pareto and options.pruner.kind != "none":
+        raise ValueError(
+            f"pruner must be 'none' in a Pareto search, got {options.pruner.kind!r}: a cell with few multiply-adds "
+            "is worth finishing"
+        )
+
 # %% ../../nbs/04_searching/02_proposals.ipynb #b56582f9
 @dataclass(frozen=True)
 class SearchOptions:
@@ -188,18 +211,5 @@ class SearchOptions:
     delay: Annotated[int, Ge(0)] | None = None  # latest trials that a proposal does not wait for: all workers less one
 
     def __post_init__(self):
-        for name, kind in (("pruner", PrunerConfig), ("limits", Limits)):
-            if not isinstance(getattr(self, name), kind):
-                raise ValueError(f"{name} must be a {kind.__name__}, got {shown(getattr(self, name))}")
-        cells = tuple(self.warm_start) if isinstance(self.warm_start, Iterable) else (None,)
-        if not all(isinstance(cell, Genotype) for cell in cells):
-            raise ValueError(f"warm_start must be cells, got {shown(self.warm_start)}")
-        object.__setattr__(self, "warm_start", cells)
-        check_settings(self)
-        if self.order == "free" and self.delay is not None:
-            raise ValueError(f"a delay is for the order 'ordered', with 'free' leave it out, got delay {self.delay}")
-        if self.pareto and self.pruner.kind != "none":
-            raise ValueError(
-                f"pruner must be 'none' in a Pareto search, got {self.pruner.kind!r}: a cell with few multiply-adds "
-                "is worth finishing"
-            )
+        object.__setattr__(self, "warm_start", _as_cells(self.warm_start))
+        _check_options(self)

@@ -53,6 +53,7 @@ def correlation_interval(
     half = statistics.NormalDist().inv_cdf((1 + level) / 2) * math.sqrt((1 + within**2 / 2) / (count - 3))
     return math.tanh(math.atanh(within) - half), math.tanh(math.atanh(within) + half)
 
+# %% ../../nbs/04_searching/03_trust.ipynb #cd9177ec
 def partial_correlation(
     first:Sequence[float]|np.ndarray, # one number a cell
     second:Sequence[float]|np.ndarray, # another for the same cells
@@ -62,18 +63,6 @@ def partial_correlation(
     ab, az, bz = rank_correlation(first, second), rank_correlation(first, given), rank_correlation(second, given)
     left = (1 - az**2) * (1 - bz**2)
     return (ab - az * bz) / math.sqrt(left) if left > 1e-12 else math.nan
-
-# %% ../../nbs/04_searching/03_trust.ipynb #new00010
-def reliability(
-    agreement:float, # correlation of two single seeds, above -1 / (seeds - 1) and at most 1
-    seeds:int, # how many are averaged, at least 1
-)->float: # of their mean; raises ValueError if so many seeds cannot agree so little
-    "Correlation of one mean over so many seeds with another such mean (Spearman and Brown, 1910)."
-    if not -1 < agreement * (seeds - 1):
-        raise ValueError(
-            f"{seeds} seeds cannot agree pairwise at {agreement}: more than {-1 / (seeds - 1):.2f} is possible"
-        )
-    return seeds * agreement / (1 + (seeds - 1) * agreement)
 
 # %% ../../nbs/04_searching/03_trust.ipynb #4e637193
 LEARNT = 0.1  # share of the way from the baseline to no error that counts as learnt
@@ -117,6 +106,13 @@ class _CheckedScores:
         table = np.asarray(self.scores, float)
         return table[np.isfinite(table).all(1)]
 
+# %% ../../nbs/04_searching/03_trust.ipynb #3f63df81
+def _surely_below(error, instances, baseline):
+    "Whether an error of so many instances is below the baseline by a tenth, and by more than luck (Wilson)."
+    if not math.isfinite(error): return False
+    surely = binomtest(round(error * instances), instances).proportion_ci(method="wilson").high
+    return bool(surely < baseline and error <= (1 - LEARNT) * baseline)
+
 # %% ../../nbs/04_searching/03_trust.ipynb #0a7dc67e
 @dataclass(frozen=True)
 class _CheckedTask(_CheckedScores):
@@ -141,13 +137,6 @@ class _CheckedTask(_CheckedScores):
     def learnt(self) -> bool:
         "Whether the median error is below the baseline by a tenth, and by more than the luck of so few instances."
         return _surely_below(self.error, self.instances, self.baseline)
-
-# %% ../../nbs/04_searching/03_trust.ipynb #3f63df81
-def _surely_below(error, instances, baseline):
-    "Whether an error of so many instances is below the baseline by a tenth, and by more than luck (Wilson)."
-    if not math.isfinite(error): return False
-    surely = binomtest(round(error * instances), instances).proportion_ci(method="wilson").high
-    return bool(surely < baseline and error <= (1 - LEARNT) * baseline)
 
 # %% ../../nbs/04_searching/03_trust.ipynb #44d4d938
 def _over_pairs(whole, compare):
@@ -310,3 +299,15 @@ def check_to_dict(
     names = ("baseline", "error", "learnt", "agreement", "agreement_interval", "size_correlation", "beyond_size")
     found = asdict(check) | {name: getattr(check, name) for name in names} | {"usable": usable, "why": why}
     return {name: value if isinstance(value, dict) else plain(value) for name, value in found.items()}
+
+# %% ../../nbs/04_searching/03_trust.ipynb #new00010
+def reliability(
+    agreement:float, # correlation of two single seeds, above -1 / (seeds - 1) and at most 1
+    seeds:int, # how many are averaged, at least 1
+)->float: # of their mean; raises ValueError if so many seeds cannot agree so little
+    "Correlation of one mean over so many seeds with another such mean (Spearman and Brown, 1910)."
+    if not -1 < agreement * (seeds - 1):
+        raise ValueError(
+            f"{seeds} seeds cannot agree pairwise at {agreement}: more than {-1 / (seeds - 1):.2f} is possible"
+        )
+    return seeds * agreement / (1 + (seeds - 1) * agreement)
