@@ -64,6 +64,18 @@ def partial_correlation(
     left = (1 - az**2) * (1 - bz**2)
     return (ab - az * bz) / math.sqrt(left) if left > 1e-12 else math.nan
 
+# %% ../../nbs/04_searching/03_trust.ipynb #new00010
+def reliability(
+    agreement:float, # correlation of two single seeds, above -1 / (seeds - 1) and at most 1
+    seeds:int, # how many are averaged, at least 1
+)->float: # of their mean; raises ValueError if so many seeds cannot agree so little
+    "Correlation of one mean over so many seeds with another such mean (Spearman and Brown, 1910)."
+    if not -1 < agreement * (seeds - 1):
+        raise ValueError(
+            f"{seeds} seeds cannot agree pairwise at {agreement}: more than {-1 / (seeds - 1):.2f} is possible"
+        )
+    return seeds * agreement / (1 + (seeds - 1) * agreement)
+
 # %% ../../nbs/04_searching/03_trust.ipynb #4e637193
 LEARNT = 0.1  # share of the way from the baseline to no error that counts as learnt
 CLEARLY = 0.7  # agreement of two seeds that is clear
@@ -305,15 +317,3 @@ def check_to_dict(
     names = ("baseline", "error", "learnt", "agreement", "agreement_interval", "size_correlation", "beyond_size")
     found = asdict(check) | {name: getattr(check, name) for name in names} | {"usable": usable, "why": why}
     return {name: value if isinstance(value, dict) else plain(value) for name, value in found.items()}
-
-# %% ../../nbs/04_searching/03_trust.ipynb #new00010
-def reliability(
-    agreement:float, # correlation of two single seeds, above -1 / (seeds - 1) and at most 1
-    seeds:int, # how many are averaged, at least 1
-)->float: # of their mean; raises ValueError if so many seeds cannot agree so little
-    "Correlation of one mean over so many seeds with another such mean (Spearman and Brown, 1910)."
-    if not -1 < agreement * (seeds - 1):
-        raise ValueError(
-            f"{seeds} seeds cannot agree pairwise at {agreement}: more than {-1 / (seeds - 1):.2f} is possible"
-        )
-    return seeds * agreement / (1 + (seeds - 1) * agreement)
