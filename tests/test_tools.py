@@ -6,6 +6,7 @@ import importlib
 import inspect
 import io
 import os
+import re
 import runpy
 import shutil
 import signal
@@ -408,6 +409,18 @@ class TestColab(Temporary):
         seen = execution.place(self.folder, Path("/repository"))
         said = project.call(["python", "-c", "import google.colab, sys; print(sys.prefix)"], self.folder, **seen)
         self.assertEqual(said.strip(), str(self.folder / "own"))
+
+    def test_modules(self):
+        "What only developers install is imported by no notebook: Colab would lack it."
+        settings = project.settings()
+        def names(needs): return {re.match(r"[\w-]+", need)[0].replace("-", "_") for need in needs.split()}
+        lacking = names(settings.dev_requirements) - names(settings.colab_requirements) - names(settings.grpc_requirements)
+        self.assertIn("nbdev", lacking)
+        for path in project.notebooks():
+            cells = [cell.source for cell in read_nb(path).cells if cell.cell_type == "code"]
+            imported = {line.split()[1].split(".")[0] for source in cells for line in source.splitlines()
+                        if line.startswith(("import ", "from "))}
+            self.assertFalse(imported & lacking, path.name)
 
 
 if __name__ == "__main__":
