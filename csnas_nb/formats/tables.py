@@ -42,7 +42,7 @@ def read_table(
                            sep=separator, **how)
     with refusing(f"{path} is not a table of labels"): names, table = rows(header=None, nrows=1).iloc[0], rows()
     twice = names[names.duplicated()]
-    if len(twice): raise ValueError(f"{path}: the column {twice.iloc[0]!r} occurs twice")
+    if len(twice): raise ValueError(f"{path}: the column {twice.iloc[0]!r} stands twice")
     if not isinstance(table.index, pd.RangeIndex): raise ValueError(f"{path}: a row has more fields than the first")
     return table
 
