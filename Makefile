@@ -67,7 +67,7 @@ $(COLAB): | $(INSTALLED)
 	 matplotlib pandas ipykernel nbconvert
 	@touch $@
 
-colab: $(INSTALLED) $(COLAB) ## run every notebook alone with only what Colab has, about half an hour (makes .colab, 6 GB)
+colab: $(INSTALLED) $(COLAB) ## run every notebook alone with only what Colab has, more than an hour (makes .colab, 6 GB)
 	@$(NOTEBOOKS) colab
 
 floors: $(INSTALLED) ## try the package with the oldest versions that settings.ini allows (300 MB, some minutes)

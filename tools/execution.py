@@ -49,7 +49,10 @@ def install_source(notebook) -> str:
     settings = project.settings()
     code = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "code" and not is_stamp(cell))
     modules = {need: re.match(r"[\w-]+", need)[0].replace("-", "_") for need in settings.colab_requirements.split()}
-    others = [f'"{need}"' for need, module in modules.items() if re.search(rf"\b{module}\b", code)]
+    named = {need for need, module in modules.items() if re.search(rf"\b{module}\b", code)}
+    for extra in settings.extras.split():                                    # what one extra needs comes together
+        if named & (group := {*getattr(settings, f"{extra}_requirements").split()}): named |= group & {*modules}
+    others = [f'"{need}"' for need in modules if need in named]
     wanted = " ".join([f"git+{settings.git_url}@v{settings.version}", *others])
     first = "# Installs csnas_nb on Colab only; does nothing elsewhere."
     return f'{first}\nimport sys\nif "google.colab" in sys.modules:\n    %pip install -q {wanted}'
