@@ -230,7 +230,8 @@ def main(
         if message is None: raise
         return _complain(message(), 2)
     if code not in (_INTERRUPTED, _TERMINATED): return code
-    return _complain("interrupted; what is finished is kept, the same command continues", code)
+    kept = arguments[0] in ("search", "worker", "rescore", "evaluate", "pretrain")
+    return _complain(f"interrupted{'; what is finished is kept, the same command continues' if kept else ''}", code)
 
 _INTERRUPTED, _TERMINATED = 128 + signal.SIGINT, 128 + signal.SIGTERM
 
