@@ -96,9 +96,7 @@ def plot_log(
         axes[1].plot(table.epoch, 100 * table.valid_error, color=colour)
         axes[2].plot(table.epoch, table.learning_rate, color=colour)
     labels = ("loss (dashed: validation)", "validation error, %", "learning rate")
-    for axis, label in zip(axes, labels):
-        axis.set(xlabel="epoch", ylabel=label)
-        axis.locator_params("x", integer=True)
+    for axis, label in zip(axes, labels): axis.set(xlabel="epoch", ylabel=label); axis.locator_params("x", integer=True)
     axes[0].legend(fontsize=7)
     plt.close(figure)
     return figure
