@@ -81,6 +81,12 @@ class TestForm(unittest.TestCase):
         away = mk_cell("#| code-fold: true\n" + "a = 1\n" * 401), mk_cell(made.replace("\n", "\n#| code-fold: true\n", 1))
         self.assertEqual(execution.reading_faults(notebook("Why.", *away)), [])
 
+    def test_weight(self):
+        self.assertEqual(execution.faults(project.ROOT / "nbs" / NAME), [])
+        with mock.patch.object(execution, "BYTES", 1_000):
+            found, = execution.faults(project.ROOT / "nbs" / NAME)
+        self.assertIn("bytes, 1,000 at most", found)
+
     def test_pictures(self):
         picture = mk_cell("show()")
         picture["outputs"] = [{"data": {"image/png": ""}}]

@@ -33,6 +33,7 @@ OUR_PYTHON, HELD = '!"{sys.executable}" -m ', "assert _exit_code == 0"
 CLOSED = "jp-MarkdownHeadingCollapsed"  # JupyterLab shows such a heading without what stands below it
 KINDS = ("*Change this and see.*", "*Open.*")  # of exercises
 WORDS, LINES = 2_500, 400  # of a notebook; lines of code that is not folded
+BYTES = 500_000  # of its file, with the pictures
 EXPORTED, DEFINED = re.compile(r"(?m)^#\|\s*export"), re.compile(r"(?m)^\s*(?:def|class) ")
 LIMIT = 240  # seconds a cell may take on Colab
 FIGURES = "%config InlineBackend.print_figure_kwargs = {'bbox_inches': 'tight', 'metadata': {'Software': None}}"
@@ -170,6 +171,8 @@ def faults(path: Path) -> list[str]:
     if not notebook.cells or not TITLE.fullmatch(notebook.cells[0].source):
         return ["the first cell must hold `# Title` and `> one-line summary` only: the site drops the rest"]
     found = form_faults(notebook, project.name_of(path))
+    if (size := path.stat().st_size) > BYTES:
+        found.append(f"{size:,} bytes, {BYTES:,} at most: fewer or smaller pictures")
     if clean_text(stamp_notebook(notebook, path)) != path.read_text(encoding="utf-8"):
         found.append("not clean, or its badge, install cell or place on the street is stale (make export)")
     return found
