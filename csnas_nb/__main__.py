@@ -34,12 +34,10 @@ from .support.files import check_file, check_folder
 _SEARCH, _EVALUATE = "csnas_nb.command.search_verbs", "csnas_nb.command.evaluate_verbs"
 _USING, _WORKER = "csnas_nb.command.using_verbs", "csnas_nb.command.worker_verbs"
 VERBS = {
-    "search": (_SEARCH, "Find a cell for images without reading a label."),
     "check": (_SEARCH, "Ask whether a label-free score can be trusted on your images; no label is read."),
-    "worker": (_WORKER, "Work on a search that another machine has begun."),
-    "proxy": (_WORKER, "Put Optuna's gRPC proxy in front of a database, for many workers."),
-    "evaluate": (_EVALUATE, "Train cells with labels and report their test error, size and time."),
+    "search": (_SEARCH, "Find a cell for images without reading a label."),
     "rescore": (_SEARCH, "Score the best cells of a run again with new seeds."),
+    "evaluate": (_EVALUATE, "Train cells with labels and report their test error, size and time."),
     "pretrain": (_SEARCH, "Train a cell's network without labels and keep it."),
     "show": (_EVALUATE, "Show a run or a cell: genotype, size, best trials, picture."),
     "log": (_EVALUATE, "Show how training goes: the last epoch of every run below a folder."),
@@ -50,6 +48,8 @@ VERBS = {
     "worst": (_USING, "List the pictures that a trained network judges worst: hard ones, and wrong labels."),
     "features": (_USING, "Write an embedding of every picture of a folder as a table."),
     "probe": (_USING, "Ask what features are worth: nearest neighbours and a linear probe on labelled images."),
+    "worker": (_WORKER, "Work on a search that another machine has begun."),
+    "proxy": (_WORKER, "Put Optuna's gRPC proxy in front of a database, for many workers."),
 }
 
 # %% ../nbs/11_command/07_command.ipynb #8d0df2b7
@@ -230,7 +230,8 @@ def main(
         if message is None: raise
         return _complain(message(), 2)
     if code not in (_INTERRUPTED, _TERMINATED): return code
-    kept = arguments[0] in ("search", "worker", "rescore", "evaluate", "pretrain")
+    folder = any(argument.partition("=")[0] == "--run" for argument in arguments)
+    kept = arguments[0] in ("search", "worker", "rescore", "evaluate", "pretrain") or arguments[0] == "check" and folder
     return _complain(f"interrupted{'; what is finished is kept, the same command continues' if kept else ''}", code)
 
 _INTERRUPTED, _TERMINATED = 128 + signal.SIGINT, 128 + signal.SIGTERM

@@ -171,7 +171,8 @@ class OptionGroup:
 def _parameter(group, setting, name, default):
     "A parameter that is None if the option is not given."
     comment, allowed = setting_comments(group.settings).get(setting, ""), _range_of(group.settings, setting)
-    kind = bare_type(allowed)[0]
+    kind, other = bare_type(allowed)[0], r"\bNone: " if default is None else r"[;,] None: [^;]*"
+    comment = re.sub(other, "by default " if default is None else "", comment)              # nobody can type None
     words, ranged = words_of(kind), allowed if kind in (int, float) else None
     text = _sentence(_with_range(comment, ranged).removesuffix("."))
     said = "" if default is MISSING or default is None else f"{group.preset}: {default}"

@@ -224,14 +224,15 @@ def check_verb(
     chosen = loaded(where, split, seed, quiet, as_json, size=size, limit=limit, root=root, skip_broken=skip_broken,
                     no_mirror=no_mirror, **(begun_split(run, where) if run else {}))
     for config in presets.values(): check_memory(smallest_cell(nodes), config, chosen.sides, place)
+    if run: run.mkdir(parents=True, exist_ok=True)
     name, why, checks = advise(chosen, presets, cells=cells, seeds=seeds, space=space, device=place,
-                               progress=not quiet)
+                               progress=not quiet, folder=run)
     told = {key: check_to_dict(check) for key, check in checks.items()}
     found = {"fingerprint": chosen.fingerprint, "advice": name, "why": why, "checks": told}
     options = "".join(f" --{key.replace('_', '-')} {value}" for key, value in score.items())
-    advice = "none of these scores is shown to be trustworthy on these images"
     learnt = any(check.learnt for check in checks.values())
-    if learnt: advice += "; more passes or cells may tell: --preset standard --cells 20"
+    more = "more passes or cells may tell: --preset standard --cells 20" if learnt else "a task may be learnt in more --passes"
+    advice = f"none of these scores is shown to be trustworthy on these images; {more}"
     if name: advice = f"csnas search --preset {name}{options}, on the same images"
     emit(f"{check_table(checks)}\nadvice: {advice}\n{why}", found, as_json)
     if run: write_check(run, found)                                      # printed before: a full disk loses nothing

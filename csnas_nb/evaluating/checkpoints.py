@@ -26,7 +26,7 @@ from .loop import MEASURED_MOST, Training, predict
 from .measures import TEMPERATURES
 from .recipes import LabelledImages, Recipe
 from ..formats.decoding import check_size
-from ..images.image_set import ImageSet, Splits, check_statistics
+from ..images.image_set import ImageSet, Splits, check_statistics, image_identity
 from ..networks.genotype import Genotype, from_json
 from ..networks.network import Network, check_side, check_weights, reductions
 from csnas_nb.support.files import (
@@ -119,11 +119,11 @@ def run_identity(
     start:nn.Module|None=None, # whose weights it begins with
 )->dict[str, Any]: # JSON
     "Everything that determines a training run."
-    shown = [[part.fingerprint, *part.mean, *part.std, part.mirror] for part in (images, valid)]
     long = recipe.side and any(isinstance(part, ImageSet) and len({*part.sides}) > 1 for part in (images, valid))
     cropped = {"preparation": PREPARATION} if long else {}                   # before, such images were squashed
     return as_question(genotype=genotype, recipe=recipe, seed=seed, precision=precision,
-                       averages=f"measured on {MEASURED_MOST} images", images=shown,
+                       averages=f"measured on {MEASURED_MOST} images",
+                       images=[image_identity(images), image_identity(valid)],
                        start=None if start is None else tensors_key(weights_of(start)), **cropped)
 
 # %% ../../nbs/05_evaluating/05_checkpoints.ipynb #4c4da63c

@@ -48,6 +48,12 @@ def pixel_fingerprint(
     if images.labels is not None: digest.update(images.labels.cpu().numpy().tobytes())
     return digest.hexdigest()[:16]
 
+def image_identity(
+    images:Any, # a set, in memory or in files
+)->list[Any]: # JSON
+    "Everything that a network sees of a set: pixels and labels, how they are normalised, whether they are mirrored."
+    return [images.fingerprint, *images.mean, *images.std, images.mirror]
+
 # %% ../../nbs/01_images/01_image_set.ipynb #c238eb4e
 @dataclass(frozen=True, eq=False)
 class ImageSet:

@@ -32,7 +32,7 @@ from ..evaluating.tracking import follow_logs
 from ..evaluating.training import OnEpoch, TrainingRun, sized_as, train
 from ..formats.disk import DiskImages, open_splits
 from ..formats.sources import catalogue, checked_origin, load_splits
-from ..images.image_set import ImageSet, Splits
+from ..images.image_set import ImageSet, Splits, image_identity
 from ..networks.genotype import Genotype, to_json
 from ..networks.network import Network
 from ..support.checks import Count, check_arguments
@@ -55,7 +55,7 @@ def evaluation_key(
     start:str="", # key of the weights to begin with; empty: from scratch
 )->list[Any]: # JSON; training from scratch has no entry for `start`
     "The key of an evaluation: a stored report is used again only if its key is equal."
-    images = [[part.fingerprint, *part.mean, *part.std, part.mirror] for part in splits]
+    images = list(map(image_identity, splits))
     averages = f"averages of {MEASURED_MOST}"
     begun = [start] * bool(start)
     return as_question(key=[to_json(genotype), recipe, list(seeds), images, precision, top_k, averages, *begun])["key"]

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Annotated
 import torch
 from annotated_types import Ge
 
-from ..images.image_set import ImageSet, normalise, to_device, unlabelled
+from ..images.image_set import ImageSet, image_identity, normalise, to_device, unlabelled
 from ..networks.genotype import Genotype, as_genotype, from_json, to_json
 from ..networks.network import Network, check_weights
 from .config import QUICK, ScoreConfig, config_from_dict
@@ -291,9 +291,8 @@ def unfinished_file(
     "The file from which the training of a cell can be resumed."
     if scorer.folder is None: return None
     images, processes = scorer.images, scorer.accelerator.num_processes if scorer.accelerator else 1
-    shown = [images.fingerprint, images.mean, images.std, images.mirror]
-    question = as_question(genotype=genotype, config=scorer.config, seed=scorer.seed, images=shown, versions=versions(),
-                           device=scorer.device.type, processes=processes)
+    question = as_question(genotype=genotype, config=scorer.config, seed=scorer.seed, images=image_identity(images),
+                           versions=versions(), device=scorer.device.type, processes=processes)
     return scorer.folder / f"unfinished-{question_key(question, 16)}.safetensors"
 
 # %% ../../nbs/03_scoring/07_scorer.ipynb #cde5b99f

@@ -6,7 +6,6 @@
 __all__ = ['Stability', 'rescore', 'stability_table', 'plot_stability']
 
 # %% ../../nbs/04_searching/09_stability.ipynb #fe7f7586
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -24,8 +23,8 @@ from ..scoring.config import ScoreConfig
 from ..scoring.scorer import label_free_score
 from .results import SearchResult, trial_genotype
 from .run_folder import as_of_now
-from ..support.files import from_plain, read_regular, refusing, write_whole
-from ..support.questions import as_question, differences
+from .trust import score_question
+from ..support.questions import kept_scores
 
 # %% ../../nbs/04_searching/09_stability.ipynb #46b6258d
 @dataclass(frozen=True)
@@ -94,29 +93,6 @@ def _check_rescore(result, top, best, seeds):
         why = "only the label-free score can be scored again"
         raise ValueError(f"the search had an objective of its own, {name}, which takes no seed: {why}")
 
-def _question(config, images, device):
-    "What a new score depends on, besides cell and seed."
-    where = {"device": str(device), "threads": torch.get_num_threads(), "torch": str(torch.__version__)}
-    return as_question(config=config, fingerprint=images.fingerprint, **where)
-
-def _read_answers(path):
-    "What `keep` wrote; ValueError that names the file if it holds something else."
-    with refusing(f"{path} holds no new scores"):
-        answers = from_plain(tuple[dict, ...], json.loads(read_regular(path).decode("utf-8")))
-        for answer in answers:
-            from_plain(dict, answer["question"], "question")
-            for name, value in from_plain(dict, answer["scores"], "scores").items(): from_plain(float, value, name)
-    return list(answers)
-
-def _answers(path, question):
-    "Scores of earlier calls with the same settings, images and machine, and a function that writes them."
-    answers = _read_answers(path) if path and path.is_file() else []
-    same = [answer for answer in answers if not differences(answer["question"], question)]
-    known, others = (same[0]["scores"] if same else {}), [answer for answer in answers if answer not in same]
-    def keep():
-        if path: write_whole(path, json.dumps([*others, {"question": question, "scores": known}], indent=1).encode())
-    return known, keep
-
 # %% ../../nbs/04_searching/09_stability.ipynb #a3aa09b8
 def rescore(
     result:SearchResult, # of a search by the label-free score
@@ -134,7 +110,8 @@ def rescore(
     seeds = _after_own(result) if seeds is None else seeds
     _check_rescore(result, top, best, seeds)
     cells, images = [trial_genotype(t) for t in best], unlabelled(images)
-    known, keep = _answers(Path(folder) / "rescore.json" if folder else None, _question(config, images, device))
+    path = Path(folder) / "rescore.json" if folder else None
+    known, keep = kept_scores(path, score_question(config, images, device))
     todo = [(cell, seed) for cell in cells for seed in seeds if f"{cell.digest} {seed}" not in known]
     for cell, seed in tqdm(todo, desc="rescore", unit="score", disable=not progress):
         value = label_free_score(cell, images, config, seed=seed, device=device).value

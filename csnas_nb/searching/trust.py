@@ -11,6 +11,7 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import combinations
+from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
@@ -18,7 +19,7 @@ import torch
 from scipy.stats import binomtest
 from tqdm.auto import tqdm
 
-from ..images.image_set import ImageSet, unlabelled
+from ..images.image_set import ImageSet, image_identity, unlabelled
 from ..networks.genotype import Genotype
 from ..networks.size import network_size
 from ..scoring.config import CONTRASTIVE, QUICK, ScoreConfig
@@ -26,6 +27,7 @@ from ..scoring.pretexts import TASKS
 from ..scoring.pretraining import held_out_count
 from ..scoring.scorer import Scorer
 from .space import SearchSpace, decode_genotype, random_params
+from ..support.questions import as_question, kept_scores
 from ..support.seeds import derived_seed
 
 # %% ../../nbs/04_searching/03_trust.ipynb #0f149c4b
@@ -211,44 +213,49 @@ def check_score(
     device:str|torch.device="cpu", # where to train
     progress:bool=True, # show a bar?
     name:str="", # of the score, for the bar
+    folder:Path|str|None=None, # where to keep each score in check-scores.json, so that a stopped check goes on; None: nowhere
 )->ScoreCheck: # raises ValueError for images that do not go with the score
     "Check, as far as that is possible without labels, whether a score can be trusted on a set of images."
     _check_counts(cells, seeds)
     measured = replace(config, response="held_out_error") if config.response == "training_loss" else config
     images, drawn, rows, before = unlabelled(images), random_cells(space, cells), [], []
     scorers = [Scorer(images, measured, seed, device) for seed in range(seeds)]
+    path = Path(folder) / "check-scores.json" if folder else None
+    known, keep = kept_scores(path, score_question(config, images, device), tuple[float, float, float])
     with tqdm(total=cells * seeds, desc=f"check {name}".strip(), unit="score", disable=not progress) as bar:
         for cell in drawn:
             if not TASKS[config.pretext].classes: before.append(scorers[0].untrained(cell).error)
             rows.append([])
             for scorer in scorers:
-                rows[-1].append(scorer(cell)); bar.update()
+                if (key := f"{cell.digest} {scorer.seed}") not in known: known[key] = _kept(scorer(cell), config); keep()
+                rows[-1].append([math.nan if value is None else value for value in known[key]]); bar.update()
             check = _gathered(config, drawn, rows, before, images)
             if len(rows) == FIRST and not check.learnt: return replace(check, stopped=True)
     return check
 
 # %% ../../nbs/04_searching/03_trust.ipynb #new00020
+def score_question(
+    config:ScoreConfig, # of the score
+    images:ImageSet, # unlabelled
+    device:str|torch.device, # where cells are trained
+)->dict[str, Any]: # JSON
+    "What a score depends on, besides cell and seed."
+    where = {"device": str(device), "threads": torch.get_num_threads(), "torch": str(torch.__version__)}
+    return as_question(config=config, images=image_identity(images), **where)
+
+def _kept(score, config):
+    "The number that orders cells, the held-out error and the seconds of a score; None for what is not finite."
+    value = score.losses[-1] if config.response == "training_loss" else score.value
+    error = score.examination.error if score.finite else math.nan
+    return [number if math.isfinite(number) else None for number in (value, error, score.seconds)]
+
 def _gathered(config, drawn, rows, before, images):
     "A check from the scores so far, by cell and seed."
-    def numbers(of): return tuple(tuple(of(score) for score in row) for row in rows)
-    held = held_out_count(replace(config, response="held_out_error"), len(images))
-    sizes = [
-        network_size(cell, config.channels, config.layers, side=images.sides).multiply_adds
-        for cell in drawn[: len(rows)]
-    ]
-    scores = numbers(lambda score: score.losses[-1] if config.response == "training_loss" else score.value)
-    errors = numbers(lambda score: score.examination.error if score.finite else math.nan)
-    seconds = statistics.median(score.seconds for row in rows for score in row)
-    return ScoreCheck(
-        config,
-        tuple(cell.name for cell in drawn[: len(rows)]),
-        scores,
-        errors,
-        held,
-        tuple(sizes),
-        seconds,
-        tuple(before),
-    )
+    held, cells = held_out_count(replace(config, response="held_out_error"), len(images)), drawn[: len(rows)]
+    sizes = [network_size(cell, config.channels, config.layers, side=images.sides).multiply_adds for cell in cells]
+    scores, errors, seconds = (tuple(tuple(score[k] for score in row) for row in rows) for k in range(3))
+    names, median = tuple(cell.name for cell in cells), statistics.median(second for row in seconds for second in row)
+    return ScoreCheck(config, names, scores, errors, held, tuple(sizes), median, tuple(before))
 
 # %% ../../nbs/04_searching/03_trust.ipynb #e3d889b3
 def verdict(

@@ -8,11 +8,14 @@ __all__ = []
 # %% ../../nbs/12_support/05_questions.ipynb #a4676574
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, is_dataclass
+from pathlib import Path
 from typing import Any
 
 from torch import Tensor
+
+from .files import from_plain, read_regular, refusing, write_whole
 
 # %% ../../nbs/12_support/05_questions.ipynb #78790e34
 def as_question(
@@ -54,3 +57,26 @@ def tensors_key(
 )->str: # hexadecimal; other numbers, another key
     "A short name for the weights of a network."
     return hashlib.sha256(b"".join(value.numpy().tobytes() for value in tensors.values())).hexdigest()[:digits]
+
+# %% ../../nbs/12_support/05_questions.ipynb #1a76b1f7
+def kept_scores(
+    path:Path|None, # JSON file; None: nothing is kept
+    question:Mapping[str, Any], # everything that all the scores depend on, as JSON
+    kind:Any=float, # of one score: float or tuple[float, ...]; None stands for what is not a number
+)->tuple[dict[str, Any], Callable[[], None]]: # scores by name, and a function that writes them; raises ValueError
+    "Scores of earlier calls with the same question, to be added to and written again."
+    stored = _read_scores(path, kind) if path and path.is_file() else []
+    same = [entry for entry in stored if not differences(entry["question"], question)]
+    known, others = (same[0]["scores"] if same else {}), [entry for entry in stored if entry not in same]
+    def keep():
+        if path: write_whole(path, json.dumps([*others, {"question": question, "scores": known}], indent=1).encode())
+    return known, keep
+
+def _read_scores(path, kind):
+    "What was kept; ValueError that names the file if it holds something else."
+    with refusing(f"{path} holds no scores"):
+        stored = from_plain(tuple[dict, ...], json.loads(read_regular(path).decode("utf-8")))
+        for entry in stored:
+            from_plain(dict, entry["question"], "question")
+            for name, value in from_plain(dict, entry["scores"], "scores").items(): from_plain(kind, value, name)
+    return list(stored)
