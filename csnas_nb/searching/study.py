@@ -73,7 +73,7 @@ def score_objective(
             return math.nan, {"error": str(error)}
         def plain(values): return [value if math.isfinite(value) else None for value in values]
         seen = asdict(score.examination) if score.examination else {}
-        examined = dict(zip(("probe_loss", "probe_error", *list(seen)[2:]), plain(seen.values())))
+        examined = dict(zip(("held_out_loss", "held_out_error", *list(seen)[2:]), plain(seen.values())))
         return score.value, {"seconds": score.seconds, "memory": score.memory, **examined,
                              "losses": plain(score.losses), "responses": plain(score.responses), "device": str(device)}
     return objective
