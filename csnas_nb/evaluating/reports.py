@@ -301,7 +301,7 @@ def _draw_classes(axis: Axes, rows: Sequence[Compared]) -> None:
         found = 100 * class_table(row.report.confusion, classes).recall
         axis.plot(range(len(classes)), found, marker="o", ls="-" if few else "", color=f"C{k % 10}",
                   label=figure_text(row.name))
-    axis.set_ylabel("of the class found, %"); axis.legend(fontsize=8)
+    axis.set_ylabel("recall, %"); axis.legend(fontsize=8)
     names = [figure_text(name, 20) for name in classes]
     if few: axis.set_xticks(range(len(classes)), names, rotation=90 if max(map(len, names)) > 2 else 0)
 
