@@ -24,7 +24,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import IO, Any
+from typing import IO, Any, cast
 
 from .folders import role_of
 from .named import DATASETS
@@ -48,12 +48,28 @@ def packing(
     if name.endswith(TABLE_ENDINGS): return "table"
     with open(path, "rb") as file: head = file.read(4)
     if head == b"PAR1": return "parquet"
-    kinds = {"zip": zipfile.is_zipfile, "tar": tarfile.is_tarfile}
+    kinds = {"zip": zipfile.is_zipfile, "tar": _is_tar}
     for kind in ("zip", "tar") if name.endswith(".zip") else ("tar", "zip"):      # a tar may end with a zip
         with refusing(f"{path} is damaged", OSError, EOFError, zlib.error, lzma.LZMAError):
             if kinds[kind](path): return kind
     if name.endswith(".zip") or head == b"PK\3\4": raise ValueError(f"{path} is no whole zip: fetch it again")
     raise ValueError(f"{path} holds no collection of images that is known; taken are {TAKEN}")
+
+_PACKED: dict[bytes, Any] = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ": lzma.open, b"]\0\0\x80": lzma.open}
+"What opens a compressed tar, by its first bytes."
+
+def _open_tar(path: Path) -> IO[bytes]:
+    "The bytes of a tar, decompressed while they are read."
+    with open(path, "rb") as file: head = file.read(6)
+    return next((opener for magic, opener in _PACKED.items() if head.startswith(magic)), open)(path, "rb")
+
+def _is_tar(path: Path) -> bool:
+    "Whether a file begins as a tar does; `tarfile.is_tarfile` would read a whole header, of any size."
+    with _open_tar(path) as file: block = file.read(tarfile.BLOCKSIZE)
+    if len(block) == tarfile.BLOCKSIZE and not any(block): return True    # an empty one
+    try: tarfile.TarInfo.frombuf(block, "utf-8", "surrogateescape")
+    except tarfile.TarError: return False
+    return True
 
 # %% ../../nbs/13_formats/05_archives.ipynb #3f02c697
 MOST_MEMBERS, MOST_TIMES, FREE_BYTES = 2_000_000, 200, 2**30
@@ -90,6 +106,33 @@ class Room:
                     raise ValueError(f"it unpacks to more than {self.most_bytes:,} bytes, which is allowed here")
                 file.write(block)
 
+# %% ../../nbs/13_formats/05_archives.ipynb #e9602472
+class _Members:
+    "A tar, read from the front; beyond 4 kB for each member its headers (long names, pax, sparse maps) share 32 MiB."
+    def __init__(self, packed: IO[bytes]) -> None:
+        self.packed, self.at, self.spare, self.used, self.inside = packed, 0, 2**25, 0, False
+
+    def __iter__(self) -> Iterator[tuple[tarfile.TarFile, tarfile.TarInfo]]:
+        with tarfile.TarFile(fileobj=cast(Any, self)) as archive:
+            for entry in archive:
+                self.inside = True                                         # what follows are the bytes of a file
+                yield archive, entry
+                self.inside, self.used = False, 0
+
+    def read(self, size: int) -> bytes:
+        self.used += size * (not self.inside)
+        if not self.inside: self.spare -= max(0, min(size, self.used - 4096))
+        if self.spare < 0: raise ValueError("its headers are larger than pictures need")
+        block = self.packed.read(size)
+        self.at += len(block)
+        return block
+
+    def tell(self) -> int: return self.at
+
+    def seek(self, place: int) -> int:
+        while self.at < place and (block := self.packed.read(min(place - self.at, 2**20))): self.at += len(block)
+        return self.at
+
 # %% ../../nbs/13_formats/05_archives.ipynb #88d2db8c
 def _unzip(path: Path, room: Room) -> None:
     "Unpacks a zip into a room."
@@ -102,15 +145,10 @@ def _unzip(path: Path, room: Room) -> None:
             else:
                 with archive.open(entry) as stream: room.write(entry.filename, stream)
 
-_PACKED: dict[bytes, Any] = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ": lzma.open, b"]\0\0\x80": lzma.open}
-"What opens a compressed tar, by its first bytes."
-
 def _untar(path: Path, room: Room) -> None:
     "Unpacks a tar, compressed or not, into a room; a hard link to a file of the same tar becomes a copy."
-    with open(path, "rb") as file: head = file.read(6)
-    opener = next((opener for magic, opener in _PACKED.items() if head.startswith(magic)), open)
-    with opener(path, "rb") as packed, tarfile.open(fileobj=packed, mode="r|") as archive:
-        for entry in archive:
+    with _open_tar(path) as packed:
+        for archive, entry in _Members(packed):
             if PurePosixPath(entry.name) == PurePosixPath("."): continue
             if entry.isdir(): room.place(entry.name).mkdir(parents=True, exist_ok=True)
             elif entry.isreg():
