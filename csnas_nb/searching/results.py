@@ -222,6 +222,7 @@ def plot_front(
     axis.scatter(*point(pick(result, "knee")), label="knee", **ring)
     for place, trial in enumerate(result.front):
         axis.annotate(str(place), point(trial), xytext=(4, 5), textcoords="offset points", fontsize=8)
+    axis.margins(0.06, 0.12)                                              # room for the places
     axis.set_xlabel("multiply-adds of the network counted"); axis.set_ylabel("score"); axis.legend(fontsize=8)
     plt.close(figure)
     return figure
