@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from .drawing import draw_genotype
-from .genotype import Edge, Genotype, as_genotype, to_json, to_text
+from .genotype import CELL_NAMES, Edge, Genotype, as_genotype, to_json, to_text
 from .operations import OPERATIONS
 from .size import Size, network_size
 
@@ -36,7 +36,7 @@ def describe(
 )->str: # three lines
     "Name, digest, size and dead nodes of a genotype, in words."
     dead = {kind: " ".join(map(str, cell.dead)) or "none" for kind, cell in genotype.cells.items()}
-    listed = ", ".join(f"{kind} cell: {nodes}" for kind, nodes in dead.items())
+    listed = ", ".join(f"{CELL_NAMES[kind]}: {nodes}" for kind, nodes in dead.items())
     return (f"{genotype.name} (digest {genotype.digest})\n{size.parameters:,} parameters, "
             f"{size.multiply_adds:,} multiply-adds\ndead nodes: {listed}")
 
@@ -133,7 +133,7 @@ def _menu_rows(menus, labels):
     rows = []
     for kind, edges in menus.items():
         pairs = zip(labels[kind], edges[::2], edges[1::2])
-        rows += [kit.Label(f"{kind} cell"), *(kit.HBox([label, *first, *second]) for label, first, second in pairs)]
+        rows += [kit.Label(CELL_NAMES[kind]), *(kit.HBox([label, *first, *second]) for label, first, second in pairs)]
     return kit.VBox(rows, layout={"flex": "0 0 46em"})
 
 # %% ../../nbs/02_networks/06_explorer.ipynb #fc89dd4c

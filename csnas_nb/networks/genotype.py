@@ -145,10 +145,12 @@ class Genotype:
         return _published_name(self.digest) or f"cell-{self.digest[:8]}"
 
 # %% ../../nbs/02_networks/02_genotype.ipynb #a5e71e1a
+CELL_NAMES = {"normal": "normal cell", "reduce": "reduction cell"}  # as texts call the two cells
+
 def _cell_of(genotype: Genotype, kind: str) -> CellGraph:
     "The graph of a genotype's normal or reduction cell; raises ValueError where it cannot be built."
     try: cell = CellGraph(getattr(genotype, kind), getattr(genotype, f"{kind}_concat"))
-    except ValueError as error: raise ValueError(f"{kind} cell: {error}") from error
+    except ValueError as error: raise ValueError(f"{CELL_NAMES[kind]}: {error}") from error
     for op, _ in cell.edges: check_operation(op)
     return cell
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 # %% ../../nbs/03_scoring/02_losses.ipynb #ce1740da
 def _check(first:Tensor, second:Tensor, temperature:float=1.0, negatives:Tensor|None=None, keep:Tensor|None=None)->None:
-    "Raise ValueError where a temperature or the shapes of embeddings cannot be meant."
+    "Raise ValueError for a temperature that is not above 0, and for shapes that do not fit together."
     if not temperature > 0: raise ValueError(f"temperature must be above 0, got {temperature}")
     if first.ndim != 2 or first.shape != second.shape:
         got = f"{tuple(first.shape)} and {tuple(second.shape)}"
