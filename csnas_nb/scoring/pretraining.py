@@ -320,7 +320,7 @@ def fill_bank(
     images:ImageSet, # all images to train on
     batch_size:int, # images a pass
 )->None:
-    "The first memory of every image, from the untrained network in evaluation mode (paper)."
+    "The first memory of every image, from the untrained network (paper), in evaluation mode."
     embeddings = embed_all(model, lambda part: normalise(images.images[part], images), len(images), batch_size)
     bank.update(torch.arange(len(images), device=embeddings.device), embeddings)
 
