@@ -90,7 +90,9 @@ def listed_catalogue(
     if not files: raise FileNotFoundError(f"{table} names no images")
     names = [name.strip() for name in rows[column]] if column else [""] * len(files)
     classes = classes or tuple(sorted({*names} - {""}))
-    kinds = torch.tensor([classes.index(name) if name else len(classes) for name in names])
+    place = {name.strip(): label for label, name in enumerate(classes)}
+    if wrong := {*names} - {*place, ""}: raise ValueError(f"{table}: label {min(wrong)!r} is none of its classes")
+    kinds = torch.tensor([place[name] if name else len(classes) for name in names])
     copies = exact_copies(files)
     extra = [torch.from_numpy(pd.factorize(np.array([v or f"\0{n}" for n, v in enumerate(rows[c])], object))[0]).long()
              for c in rows if c.strip().lower() in GROUP_COLUMNS]

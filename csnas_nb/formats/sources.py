@@ -302,4 +302,5 @@ def _check_walk(place, most):
     for _, folders, files in os.walk(place):
         most -= len(folders) + len(files)
         if most >= 0 and time.monotonic() < until: continue
-        raise ValueError(f"source {place} holds far more files than the search saw images: if it is right, say --data")
+        slow, full = f"takes over {MOST_SECONDS:.0f} s to list", "holds far more files than the search saw images"
+        raise ValueError(f"source {place} {full if most < 0 else slow}: if it is right, say --data")

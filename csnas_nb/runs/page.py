@@ -81,8 +81,9 @@ def search_sections(
 )->Iterable[tuple[str, list[str]]]: # title and pieces of HTML
     "The sections about a search."
     result, settings = run.result, run.settings
-    known = settings["images"]
-    seen = f"{known['count']:,} images of {known['name']}, {' × '.join(map(str, known['side']))} pixels, no label read"
+    known, side = settings["images"], settings["images"]["side"]           # one number in an early version
+    sides = " × ".join(map(str, side if isinstance(side, list) else [side, side]))
+    seen = f"{known['count']:,} images of {known['name']}, {sides} pixels, no label read"
     look = attempted("a look at the images", lambda: figure_html(
         show_images(run.images, 16), "The first sixteen images of the search."))
     yield "Images", [paragraph(seen), look]
@@ -122,13 +123,14 @@ def _best_trials(result, count=10):
 def last_evaluation(
     folder:Path, # with an evaluation.json
 )->tuple[list[Compared], bool]: # its first cell first, or none; may the search have seen the test images?
-    "The cells trained for the last question: same recipe, images, precision and top-k."
-    stored = read_reports(folder)
+    "The cells trained for the last question: same recipe, images, precision and top-k; of each the newest report."
+    stored, same = read_reports(folder), {}
     with refusing(f"{folder / EVALUATION}"):
         def question(old): return old["key"][1:2] + old["key"][3:7]
-        same = [old for old in stored if question(old) == question(stored[0])]
-        rows = [Compared(old["role"], report_from_dict(old), old.get("score")) for old in same]
-    return rows, any(old.get("search_saw_test_images") for old in same)
+        for old in stored:                                                 # newest first; seeds may differ
+            if question(old) == question(stored[0]): same.setdefault(tuple(old["key"][:1] + old["key"][7:]), old)
+        rows = [Compared(old["role"], report_from_dict(old), old.get("score")) for old in same.values()]
+    return rows, any(old.get("search_saw_test_images") for old in same.values())
 
 # %% ../../nbs/09_runs/04_page.ipynb #cf5e9b62
 def evidence_figure(
