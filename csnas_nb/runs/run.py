@@ -83,7 +83,7 @@ class RunFolder(_StoredRun):
     def cell(self, which: str | int = "best") -> Genotype:
         "A cell that the search found: 'best', 'knee', 'median-random', or a place on the front, 0: the smallest."
         if which == "median-random": return median_random(self.result)
-        place = int(which) if str(which).isdigit() else cast(Literal["best", "knee"], which)   # `pick` refuses others
+        place = int(which) if str(which).isdecimal() else cast(Literal["best", "knee"], which)   # `pick` refuses others
         return trial_genotype(pick(self.result, place))
 
     def score(self, cell: Genotype | str | Path, device: str | torch.device = "cpu") -> float:

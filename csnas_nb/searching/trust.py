@@ -286,7 +286,7 @@ def check_table(
     "Checks side by side, as text."
     lines = [
         f"{'score':12s} {'cells':>5s} {'error':>6s} {'to beat':>7s} {'agreement of seeds':>24s} {'with size':>10s} "
-        f"{'beyond size':>12s} {'s a score':>9s}"
+        f"{'beyond size':>12s} {'seconds':>9s}"
     ]
     for name, c in checks.items():
         (low, high), stopped = c.agreement_interval, c.stopped

@@ -144,7 +144,7 @@ def check_folder(
 )->None: # raises ValueError that names both
     "Raise an error unless files can be written into a folder, or it can be made."
     there = next(place for place in (path, *path.absolute().parents) if os.path.lexists(place))
-    if not there.is_dir(): raise ValueError(f"{name}: a folder is wanted, {there} is a file")
+    if not there.is_dir(): raise ValueError(f"{name}: a folder is wanted, {there} is {'a file' if there.is_file() else _kind(os.lstat(there))}")
     try:
         with tempfile.TemporaryDirectory(prefix=".csnas-", dir=there): return
     except OSError as error:
@@ -228,7 +228,7 @@ def from_plain(
     if kind is float and data is None: return math.nan
     wanted = (int, float) if kind is float else kind
     if isinstance(data, wanted) and isinstance(data, bool) == (kind is bool):
-        if kind not in (int, float) or not abs(data) >= 2**63: return kind(data)
+        if kind not in (int, float) or not abs(data) >= (2**63 if isinstance(data, int) else math.inf): return kind(data)
     raise _unlike(name, _PLAIN[kind], data)
 
 # %% ../../nbs/12_support/01_files.ipynb #eb8a9d02

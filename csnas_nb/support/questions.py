@@ -15,7 +15,7 @@ from typing import Any
 
 from torch import Tensor
 
-from .files import from_plain, read_regular, refusing, write_whole
+from .files import file_lock, from_plain, read_regular, refusing, write_whole
 
 # %% ../../nbs/12_support/05_questions.ipynb #78790e34
 def as_question(
@@ -65,11 +65,17 @@ def kept_scores(
     kind:Any=float, # of one score: float or tuple[float, ...]; None stands for what is not a number
 )->tuple[dict[str, Any], Callable[[], None]]: # scores by name, and a function that writes them; raises ValueError
     "Scores of earlier calls with the same question, to be added to and written again."
-    stored = _read_scores(path, kind) if path and path.is_file() else []
-    same = [entry for entry in stored if not differences(entry["question"], question)]
-    known, others = (same[0]["scores"] if same else {}), [entry for entry in stored if entry not in same]
+    def read():
+        stored = _read_scores(path, kind) if path and path.is_file() else []
+        same = [entry for entry in stored if not differences(entry["question"], question)]
+        return (same[0]["scores"] if same else {}), [entry for entry in stored if entry not in same]
+    known, _ = read()
     def keep():
-        if path: write_whole(path, json.dumps([*others, {"question": question, "scores": known}], indent=1).encode())
+        if path is None: return
+        with file_lock(path.with_name(f".{path.name}.lock")):              # another process may have written meanwhile
+            there, others = read()
+            whole = {"question": question, "scores": there | known}
+            write_whole(path, json.dumps([*others, whole], indent=1).encode())
     return known, keep
 
 def _read_scores(path, kind):
