@@ -88,7 +88,8 @@ def kept_precisions(
 def _is_whole(report, folder):
     "Are the networks of a stored report still there?"
     with refusing(f"{Path(folder) / EVALUATION} has a report whose files are none of its own"):
-        return all(inside(folder, file).is_file() for file in from_plain(tuple[str, ...], report["files"], "files"))
+        files = from_plain(tuple[str, ...], report["files"], "files")
+        return len(files) == len(report["seeds"]) and all(inside(folder, file).is_file() for file in files)
 
 # %% ../../nbs/09_runs/01_evaluations.ipynb #f79ceb4e
 def write_evaluation(
