@@ -196,7 +196,7 @@ def search_verb(
 def check_verb(
     images: Images = None, data: Data = None,
     run: Annotated[Optional[Path], option(
-        "Run folder to keep check.json in, which csnas search looks into.", OUTPUT, allowed=Path)] = None,
+        "Run folder: keeps each score as it comes, and the answer in check.json, which csnas search looks into.", OUTPUT, allowed=Path)] = None,
     size: Side = None, limit: Limit = None, root: Root = None, skip_broken: Skip = False, no_mirror: NoMirror = False,
     split: Annotated[str, option("Which images.", IMAGES, allowed=one_of("train", "test", "all"))] = "train",
     preset: Annotated[Optional[list[str]], option(

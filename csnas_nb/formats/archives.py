@@ -91,9 +91,14 @@ class Room:
         parts = PurePosixPath(name.replace("\\", "/")).parts
         if not parts or ".." in parts or parts[0] == "/" or "\0" in name or re.match("[A-Za-z]:", name):
             raise ValueError(f"{repr(name)[:200]} would lie outside of the folder that it is unpacked into")
-        self.members += 1
-        if self.members > MOST_MEMBERS: raise ValueError(f"it holds more than {MOST_MEMBERS:,} files")
+        self.count()
         return self.folder.joinpath(*parts)
+
+    def count(self, left_out: str = "") -> None:
+        "One member more, perhaps left out for a reason; ValueError if there are too many."
+        self.members += 1
+        if left_out: self.passed[left_out] += 1
+        if self.members > MOST_MEMBERS: raise ValueError(f"it holds more than {MOST_MEMBERS:,} files")
 
     def write(self, name: str, stream: IO[bytes]) -> None:
         "Writes a file, with the folders above it."
@@ -108,30 +113,43 @@ class Room:
 
 # %% ../../nbs/13_formats/05_archives.ipynb #e9602472
 class _Members:
-    "A tar, read from the front; beyond 4 kB for each member its headers (long names, pax, sparse maps) share 32 MiB."
-    def __init__(self, packed: IO[bytes]) -> None:
-        self.packed, self.at, self.spare, self.used, self.inside = packed, 0, 2**25, 0, False
+    "A tar, read once from the front; beyond 4 kB for each member its headers (names, pax, sparse maps) share 4 MiB."
+    def __init__(self, packed: IO[bytes], most_bytes: int) -> None:
+        self.packed, self.most, self.at, self.spare, self.used = packed, most_bytes, 0, 2**22, 0
+        self.inside, self.header = False, b""                              # within a file?; the last header that was read
 
     def __iter__(self) -> Iterator[tuple[tarfile.TarFile, tarfile.TarInfo]]:
         with tarfile.TarFile(fileobj=cast(Any, self)) as archive:
-            for entry in archive:
-                self.inside = True                                         # what follows are the bytes of a file
+            while (entry := archive.next()) is not None:
+                self.inside = True
                 yield archive, entry
                 self.inside, self.used = False, 0
+                cast(Any, archive).members.clear(); archive.pax_headers = {}   # tarfile keeps all of them
+        if self.header and (len(self.header) < tarfile.BLOCKSIZE or any(self.header)):
+            raise ValueError(f"the header that ends at byte {self.at:,} is damaged")
+        self.seek(self.most + 1)                                           # to the end, where checksums are compared
 
     def read(self, size: int) -> bytes:
         self.used += size * (not self.inside)
         if not self.inside: self.spare -= max(0, min(size, self.used - 4096))
         if self.spare < 0: raise ValueError("its headers are larger than pictures need")
-        block = self.packed.read(size)
-        self.at += len(block)
+        block = self._next(size)
+        if not self.inside and size == tarfile.BLOCKSIZE: self.header = block
         return block
 
     def tell(self) -> int: return self.at
 
     def seek(self, place: int) -> int:
-        while self.at < place and (block := self.packed.read(min(place - self.at, 2**20))): self.at += len(block)
+        if place < self.at: raise ValueError("a size in it is below 0")
+        while self.at < place and self._next(min(place - self.at, 2**20)): pass
         return self.at
+
+    def _next(self, size):
+        "The next bytes, as long as they are not too many."
+        block = self.packed.read(size)
+        self.at += len(block)
+        if self.at > self.most: raise ValueError(f"it has more than the {self.most:,} bytes that are allowed here")
+        return block
 
 # %% ../../nbs/13_formats/05_archives.ipynb #88d2db8c
 def _unzip(path: Path, room: Room) -> None:
@@ -141,14 +159,14 @@ def _unzip(path: Path, room: Room) -> None:
             if entry.flag_bits & 1: raise ValueError("it is encrypted: unpack it yourself, and name the folder")
             if not PurePosixPath(entry.filename).parts: continue           # the folder itself, as "./"
             if entry.is_dir(): room.place(entry.filename).mkdir(parents=True, exist_ok=True)
-            elif stat.S_IFMT(entry.external_attr >> 16) not in (0, stat.S_IFREG): room.passed[LINKED] += 1
+            elif stat.S_IFMT(entry.external_attr >> 16) not in (0, stat.S_IFREG): room.count(LINKED)
             else:
                 with archive.open(entry) as stream: room.write(entry.filename, stream)
 
 def _untar(path: Path, room: Room) -> None:
     "Unpacks a tar, compressed or not, into a room; a hard link to a file of the same tar becomes a copy."
     with _open_tar(path) as packed:
-        for archive, entry in _Members(packed):
+        for archive, entry in _Members(packed, room.most_bytes):
             if PurePosixPath(entry.name) == PurePosixPath("."): continue
             if entry.isdir(): room.place(entry.name).mkdir(parents=True, exist_ok=True)
             elif entry.isreg():
@@ -157,10 +175,7 @@ def _untar(path: Path, room: Room) -> None:
                 room.write(entry.name, stream)
             elif entry.islnk() and (there := room.place(entry.linkname)).is_file() and there != room.place(entry.name):
                 with open(there, "rb") as stream: room.write(entry.name, stream)
-            else: room.passed[LINKED] += 1
-        while block := packed.read(2**20):                                 # to the end, where checksums are compared
-            room.written += len(block)
-            if room.written > room.most_bytes: raise ValueError(f"it has more than {room.most_bytes:,} bytes")
+            else: room.count(LINKED)
 
 # %% ../../nbs/13_formats/05_archives.ipynb #952a29d4
 IMAGE_COLUMNS = ("image", "img", "images", "picture", "photo", "jpg", "jpeg", "png", "pixel_values", "x")

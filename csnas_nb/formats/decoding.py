@@ -224,7 +224,7 @@ def _on_disk(pictures, paths, size):
             if picture is None: lost.append(i)
             else: yield picture
         write_whole(told, json.dumps({"skipped": lost}).encode())
-    if path.is_file() and not told.is_file(): path.unlink()              # half of it was deleted: it is made anew
+    if path.is_file() and not told.is_file(): path.unlink(missing_ok=True)   # half of it was deleted: it is made anew
     store_pixels(path, pieces(), 3 * size**2 * len(paths))
     lost = list(from_plain(tuple[int, ...], read_json(told, "skipped")["skipped"], f"{told}: skipped"))
     if len(lost) == len(paths): return torch.empty(0), lost

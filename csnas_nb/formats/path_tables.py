@@ -91,6 +91,7 @@ def listed_catalogue(
     names = [name.strip() for name in rows[column]] if column else [""] * len(files)
     classes = classes or tuple(sorted({*names} - {""}))
     place = {name.strip(): label for label, name in enumerate(classes)}
+    if len(place) < len(classes): raise ValueError(f"{table}: of its classes some have the same name: {', '.join(classes)[:300]}")
     if wrong := {*names} - {*place, ""}: raise ValueError(f"{table}: label {min(wrong)!r} is none of its classes")
     kinds = torch.tensor([place[name] if name else len(classes) for name in names])
     copies = exact_copies(files)

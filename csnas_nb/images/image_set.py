@@ -51,7 +51,7 @@ def pixel_fingerprint(
 def image_identity(
     images:Any, # a set, in memory or in files
 )->list[Any]: # JSON
-    "Everything that a network sees of a set: pixels and labels, how they are normalised, whether they are mirrored."
+    "Everything that a network sees of a set: pixels, labels if there are any, how pixels are normalised, if mirrored."
     return [images.fingerprint, *images.mean, *images.std, images.mirror]
 
 # %% ../../nbs/01_images/01_image_set.ipynb #c238eb4e

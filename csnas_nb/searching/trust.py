@@ -27,6 +27,7 @@ from ..scoring.pretexts import TASKS
 from ..scoring.pretraining import held_out_count
 from ..scoring.scorer import Scorer
 from .space import SearchSpace, decode_genotype, random_params
+from ..support.machine import versions
 from ..support.questions import as_question, kept_scores
 from ..support.seeds import derived_seed
 
@@ -240,8 +241,8 @@ def score_question(
     device:str|torch.device, # where cells are trained
 )->dict[str, Any]: # JSON
     "What a score depends on, besides cell and seed."
-    where = {"device": str(device), "threads": torch.get_num_threads(), "torch": str(torch.__version__)}
-    return as_question(config=config, images=image_identity(images), **where)
+    card = torch.cuda.get_device_name(device) if torch.device(device).type == "cuda" else ""
+    return as_question(config=config, images=image_identity(images), device=str(device), card=card, versions=versions())
 
 def _kept(score, config):
     "The number that orders cells, the held-out error and the seconds of a score; None for what is not finite."

@@ -8,6 +8,7 @@ __all__ = []
 # %% ../../nbs/12_support/05_questions.ipynb #a4676574
 import hashlib
 import json
+from collections import ChainMap
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, is_dataclass
 from pathlib import Path
@@ -68,7 +69,7 @@ def kept_scores(
     def read():
         stored = _read_scores(path, kind) if path and path.is_file() else []
         same = [entry for entry in stored if not differences(entry["question"], question)]
-        return (same[0]["scores"] if same else {}), [entry for entry in stored if entry not in same]
+        return dict(ChainMap(*(entry["scores"] for entry in same))), [entry for entry in stored if entry not in same]
     known, _ = read()
     def keep():
         if path is None: return

@@ -33,7 +33,7 @@ ADDRESSES = ("postgresql://USER:PASSWORD@HOST:PORT/NAME, grpc://HOST:PORT, sqlit
 def _parts(address):
     "Scheme, user and password as written, the place, options."
     scheme, _, rest = address.partition("://")
-    found = re.match(r"([^:/@]*(?::.*)?@)?([^?]*)\??(.*)", rest, re.DOTALL)       # a password may hold an @
+    found = re.match(r"([^:/@]*(?::[^@]*(?:@[^/?@]*)*)?@)?([^?]*)\??(.*)", rest, re.DOTALL)       # a password may hold an @
     who, place, options = found.groups("") if found else ("", "", "")
     return scheme, who, place, options
 
