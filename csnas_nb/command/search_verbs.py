@@ -45,7 +45,7 @@ _log = logging.getLogger(__name__)
 _RANKED = ", ".join(f"{name} {-found.correlation:+.2f}" for name, found in RANKINGS.items())
 PRESET_HELP = (f"Settings of the score: {', '.join(PRESETS)}. Rank correlation with test accuracy (+1 is perfect) over "
                f"20 random cells on Fashion-MNIST: {_RANKED}; on CIFAR-10 quick +0.53 over 36 random cells at 16x16, "
-               "but it did not order 30 published ones at 32x32. Whether it can be trusted on your images csnas check "
+               "but it was not shown to order 30 published ones at 32x32. Whether it can be trusted on your images csnas check "
                "says. The options below change single settings.")
 SCORE_OPTIONS = OptionGroup("score", ScoreConfig, SCORE)
 SAMPLER_OPTIONS = OptionGroup("proposing", SamplerConfig, PROPOSALS, without=("kind",))
