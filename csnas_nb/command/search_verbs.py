@@ -23,6 +23,7 @@ from csnas_nb.command.targets import (
     search_json, search_summary, smallest_cell, states, target_cell, trial_curves,
 )
 from ..evaluating.tracking import check_tool
+from ..images.image_set import image_identity
 from ..networks.genotype import Genotype
 from ..runs.run import known_repeatability, open_run, write_check
 from ..scoring.config import PRESETS, RANKINGS, ScoreConfig
@@ -38,7 +39,7 @@ from ..searching.stability import plot_stability, stability_table
 from ..searching.study import search
 from ..searching.trust import advise, check_table, check_to_dict
 from ..support.devices import is_main_process
-from ..support.files import only_one, save_figure
+from ..support.files import check_folder, only_one, save_figure
 _log = logging.getLogger(__name__)
 
 # %% ../../nbs/11_command/03_search_verbs.ipynb #34b7aa16
@@ -221,14 +222,14 @@ def check_verb(
     presets, space = {name: chosen_score(name, score) for name in names}, chosen_space(nodes, primitives)
     place, where = pick_device(device), one_place(images, data)
     for config in presets.values(): check_memory(smallest_cell(nodes), config, None, place)
+    if run: check_folder("run folder", run)
     chosen = loaded(where, split, seed, quiet, as_json, size=size, limit=limit, root=root, skip_broken=skip_broken,
                     no_mirror=no_mirror, **(begun_split(run, where) if run else {}))
     for config in presets.values(): check_memory(smallest_cell(nodes), config, chosen.sides, place)
-    if run: run.mkdir(parents=True, exist_ok=True)
     name, why, checks = advise(chosen, presets, cells=cells, seeds=seeds, space=space, device=place,
                                progress=not quiet, folder=run)
     told = {key: check_to_dict(check) for key, check in checks.items()}
-    found = {"fingerprint": chosen.fingerprint, "advice": name, "why": why, "checks": told}
+    found = {"images": image_identity(chosen), "advice": name, "why": why, "checks": told}
     options = "".join(f" --{key.replace('_', '-')} {value}" for key, value in score.items())
     learnt = any(check.learnt for check in checks.values())
     more = "more passes or cells may tell: --preset standard --cells 20" if learnt else "a task may be learnt in more --passes"

@@ -23,7 +23,7 @@ from torch import Tensor
 
 from ..evaluating.recipes import RECIPES, Recipe
 from ..evaluating.reports import Report, report_from_dict
-from ..images.image_set import ImageSet
+from ..images.image_set import ImageSet, image_identity
 from ..formats.named import DATASETS
 from ..formats.sources import is_place, load_images, same_images
 from ..networks.genotype import Genotype, as_genotype
@@ -131,7 +131,7 @@ def _settings_of(folder):
         settings = as_of_now({name: stored[name] for name in needed} | stored)
         from_plain(_Known, {name: settings[name] for name in _Known.__annotations__ if name in settings})
         if settings["seed"] < 0: raise ValueError(f"seed must be at least 0, got {settings['seed']}")
-        for name, kind in (("fingerprint", str), ("count", int)):
+        for name, kind in (("name", str), ("fingerprint", str), ("count", int)):
             from_plain(kind, settings["images"].get(name), f"images.{name}")
         return settings
 
@@ -306,7 +306,7 @@ def known_repeatability(
     "What is known about how alike two seeds of a score rank cells."
     settings = as_question(config=config)["config"]
     found = read_json(folder / CHECK) if (folder / CHECK).is_file() else {}
-    if found.get("fingerprint") == images.fingerprint:
+    if found.get("images") == image_identity(images):
         with refusing(f"{folder / CHECK} is no check of this version"):
             for check in found["checks"].values():
                 if differences(check["config"], settings): continue

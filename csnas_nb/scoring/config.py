@@ -11,11 +11,15 @@ import math
 from dataclasses import dataclass, replace
 from typing import Annotated, Any, Literal
 
+import torch
 from annotated_types import Ge, Gt, Le, Lt
 
+from ..images.image_set import ImageSet, image_identity
 from .pretexts import TASKS, Pretext
 from .views import ViewStrength
 from ..support.checks import Count, Positive, Share, check_settings, require
+from ..support.machine import versions
+from ..support.questions import as_question
 
 # %% ../../nbs/03_scoring/04_config.ipynb #26f6fc47
 Loss = Literal["infonce", "pirl", "nt_xent"]
@@ -106,6 +110,16 @@ QUICK = ScoreConfig()
 STANDARD = replace(QUICK, passes=24_000, batch_size=32)
 PRESETS = {"quick": QUICK, "standard": STANDARD, "paper": PAPER, "contrastive": CONTRASTIVE, "simclr": SIMCLR,
            "bank": BANK}
+
+# %% ../../nbs/03_scoring/04_config.ipynb #f1adceeb
+def score_question(
+    config:ScoreConfig, # of the score
+    images:ImageSet, # unlabelled
+    device:str|torch.device, # where cells are trained; its number does not count
+)->dict[str, Any]: # JSON
+    "What a score depends on, besides cell and seed."
+    return as_question(config=config, images=image_identity(images), device=torch.device(device).type,
+                       versions=versions())
 
 # %% ../../nbs/03_scoring/04_config.ipynb #new00004
 @dataclass(frozen=True)

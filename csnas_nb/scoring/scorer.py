@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING, Annotated
 import torch
 from annotated_types import Ge
 
-from ..images.image_set import ImageSet, image_identity, normalise, to_device, unlabelled
+from ..images.image_set import ImageSet, normalise, to_device, unlabelled
 from ..networks.genotype import Genotype, as_genotype, from_json, to_json
 from ..networks.network import Network, check_weights
-from .config import QUICK, ScoreConfig, config_from_dict
+from .config import QUICK, ScoreConfig, config_from_dict, score_question
 from .losses import MemoryBank
 from csnas_nb.scoring.pretraining import (
     Deck, PretextModel, calibrate, check_fit, fill_bank, make_pretext, make_pretext_model, make_pretext_optimiser,
@@ -31,7 +31,7 @@ from .responses import Examination, examine, make_probe, response_of, split_prob
 from ..support.checks import check_arguments, require
 from ..support.devices import as_device, check_together, is_launched, is_main_process, make_accelerator
 from ..support.files import from_plain, read_tensors, refusing, write_tensors
-from ..support.machine import peak_memory, versions
+from ..support.machine import peak_memory
 from ..support.questions import as_question, question_key
 from ..support.resuming import optimiser_state, random_state, restore_optimiser, restore_random_state, run_epochs
 from ..support.seeds import seeded
@@ -290,9 +290,9 @@ def unfinished_file(
 )->Path|None: # it need not be there; None without a folder
     "The file from which the training of a cell can be resumed."
     if scorer.folder is None: return None
-    images, processes = scorer.images, scorer.accelerator.num_processes if scorer.accelerator else 1
-    question = as_question(genotype=genotype, config=scorer.config, seed=scorer.seed, images=image_identity(images),
-                           versions=versions(), device=scorer.device.type, processes=processes)
+    processes = scorer.accelerator.num_processes if scorer.accelerator else 1
+    question = as_question(genotype=genotype, seed=scorer.seed, processes=processes,
+                           score=score_question(scorer.config, scorer.images, scorer.device))
     return scorer.folder / f"unfinished-{question_key(question, 16)}.safetensors"
 
 # %% ../../nbs/03_scoring/07_scorer.ipynb #cde5b99f

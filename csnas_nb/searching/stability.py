@@ -19,11 +19,10 @@ from tqdm.auto import tqdm
 
 from ..images.image_set import ImageSet, unlabelled
 from ..networks.genotype import Genotype
-from ..scoring.config import ScoreConfig
+from ..scoring.config import ScoreConfig, score_question
 from ..scoring.scorer import label_free_score
 from .results import SearchResult, trial_genotype
 from .run_folder import as_of_now
-from .trust import score_question
 from ..support.questions import kept_scores
 
 # %% ../../nbs/04_searching/09_stability.ipynb #46b6258d

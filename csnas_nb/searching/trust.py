@@ -19,16 +19,15 @@ import torch
 from scipy.stats import binomtest
 from tqdm.auto import tqdm
 
-from ..images.image_set import ImageSet, image_identity, unlabelled
+from ..images.image_set import ImageSet, unlabelled
 from ..networks.genotype import Genotype
 from ..networks.size import network_size
-from ..scoring.config import CONTRASTIVE, QUICK, ScoreConfig
+from ..scoring.config import CONTRASTIVE, QUICK, ScoreConfig, score_question
 from ..scoring.pretexts import TASKS
 from ..scoring.pretraining import held_out_count
 from ..scoring.scorer import Scorer
 from .space import SearchSpace, decode_genotype, random_params
-from ..support.machine import versions
-from ..support.questions import as_question, kept_scores
+from ..support.questions import kept_scores
 from ..support.seeds import derived_seed
 
 # %% ../../nbs/04_searching/03_trust.ipynb #0f149c4b
@@ -199,16 +198,17 @@ FIRST = 2  # cells after which a check stops if they learn nothing
 
 def _check_counts(cells, seeds):
     "Raise ValueError if there are too few cells or seeds to tell anything."
-    why = "of fewer cells the interval of even a perfect agreement holds 0"
-    if cells < 6 or seeds < 2:
-        raise ValueError(f"a check needs at least 6 cells and 2 seeds, got {cells} and {seeds}: {why}")
+    if cells < 6:
+        why = "of fewer, even two orders that agree perfectly may do so by luck"
+        raise ValueError(f"a check needs at least 6 cells, got {cells}: {why}")
+    if seeds < 2: raise ValueError(f"a check compares the orders of at least 2 seeds, got {seeds}")
 
 # %% ../../nbs/04_searching/03_trust.ipynb #e9685de9
 def check_score(
     images:ImageSet, # unlabelled; labels are dropped
     config:ScoreConfig=QUICK, # the score to check; its `response` is what the orders are made of
     *,
-    cells:int=10, # how many, at least 6: of fewer the interval of even a perfect agreement holds 0
+    cells:int=10, # how many, at least 6: of fewer, even perfect agreement may be luck
     seeds:int=2, # scores a cell, at least 2; each holds out other images
     space:SearchSpace=SearchSpace(), # to draw the cells from
     device:str|torch.device="cpu", # where to train
@@ -235,15 +235,6 @@ def check_score(
     return check
 
 # %% ../../nbs/04_searching/03_trust.ipynb #new00020
-def score_question(
-    config:ScoreConfig, # of the score
-    images:ImageSet, # unlabelled
-    device:str|torch.device, # where cells are trained
-)->dict[str, Any]: # JSON
-    "What a score depends on, besides cell and seed."
-    card = torch.cuda.get_device_name(device) if torch.device(device).type == "cuda" else ""
-    return as_question(config=config, images=image_identity(images), device=str(device), card=card, versions=versions())
-
 def _kept(score, config):
     "The number that orders cells, the held-out error and the seconds of a score; None for what is not finite."
     value = score.losses[-1] if config.response == "training_loss" else score.value

@@ -61,7 +61,7 @@ def tensors_key(
 
 # %% ../../nbs/12_support/05_questions.ipynb #1a76b1f7
 def kept_scores(
-    path:Path|None, # JSON file; None: nothing is kept
+    path:Path|None, # JSON file, its folder made if need be; None: nothing is kept
     question:Mapping[str, Any], # everything that all the scores depend on, as JSON
     kind:Any=float, # of one score: float or tuple[float, ...]; None stands for what is not a number
 )->tuple[dict[str, Any], Callable[[], None]]: # scores by name, and a function that writes them; raises ValueError
@@ -73,6 +73,7 @@ def kept_scores(
     known, _ = read()
     def keep():
         if path is None: return
+        path.parent.mkdir(parents=True, exist_ok=True)
         with file_lock(path.with_name(f".{path.name}.lock")):              # another process may have written meanwhile
             there, others = read()
             whole = {"question": question, "scores": there | known}
