@@ -283,11 +283,13 @@ def check_table(
     for name, c in checks.items():
         (low, high), stopped = c.agreement_interval, c.stopped
         said = "stopped" if stopped else f"{c.agreement:+.2f} ({low:+.2f} to {high:+.2f})"
-        rest = f"{'':>10s} {'':>12s}" if stopped else f"{c.size_correlation:+10.2f} {c.beyond_size:+12.2f}"
+        size, beyond = ("", "") if stopped else map(_signed, (c.size_correlation, c.beyond_size))
         lines.append(
-            f"{name:12s} {len(c.cells):5d} {c.error:6.2f} {c.baseline:7.2f} {said:>24s} {rest} {c.seconds:9.1f}"
+            f"{name:12s} {len(c.cells):5d} {c.error:6.2f} {c.baseline:7.2f} {said:>24s} {size:>10s} {beyond:>12s} {c.seconds:9.1f}"
         )
     return "\n".join(lines)
+
+def _signed(value): return f"{value:+.2f}" if math.isfinite(value) else "–"
 
 # %% ../../nbs/04_searching/03_trust.ipynb #31a1bcaf
 def advise(
