@@ -223,13 +223,16 @@ def check_score(
     scorers = [Scorer(images, measured, seed, device) for seed in range(seeds)]
     path = Path(folder) / "check-scores.json" if folder else None
     known, keep = kept_scores(path, score_question(config, images, device), tuple[float, float, float])
-    with tqdm(total=cells * seeds, desc=f"check {name}".strip(), unit="score", disable=not progress) as bar:
+    done = sum(f"{cell.digest} {seed}" in known for cell in drawn for seed in range(seeds))
+    bar = tqdm(total=cells * seeds, initial=done, desc=f"check {name}".strip(), unit="score", disable=not progress)
+    with bar:
         for cell in drawn:
             if not TASKS[config.pretext].classes: before.append(scorers[0].untrained(cell).error)
             rows.append([])
             for scorer in scorers:
-                if (key := f"{cell.digest} {scorer.seed}") not in known: known[key] = _kept(scorer(cell), config); keep()
-                rows[-1].append([math.nan if value is None else value for value in known[key]]); bar.update()
+                if (key := f"{cell.digest} {scorer.seed}") not in known:
+                    known[key] = _kept(scorer(cell), config); keep(); bar.update()
+                rows[-1].append([math.nan if value is None else value for value in known[key]])
             check = _gathered(config, drawn, rows, before, images)
             if len(rows) == FIRST and not check.learnt: return replace(check, stopped=True)
     return check
