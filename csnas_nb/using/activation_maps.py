@@ -34,7 +34,7 @@ def activation_maps(
 
 # %% ../../nbs/06_using/01_activation_maps.ipynb #7fd03bfe
 def plot_activation_maps(
-    classifier:Classifier, # from `train` or `load`
+    classifier:Classifier, # from `train` or `load_classifier`
     images:ImageSet, # labelled, of the classifier's sides
     count:int=16, # how many are shown, at most
     columns:int=8, # images a row

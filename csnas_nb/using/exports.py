@@ -25,7 +25,7 @@ class Deployed(nn.Module):
 
     def __init__(
         self,
-        classifier:Classifier, # from `train` or `load`
+        classifier:Classifier, # from `train` or `load_classifier`
     ):
         super().__init__()
         self.network, self.temperature = classifier.network, classifier.temperature or 1.0
@@ -38,7 +38,7 @@ class Deployed(nn.Module):
 
 # %% ../../nbs/06_using/03_exports.ipynb #800634d4
 def deployed(
-    classifier:Classifier, # from `train` or `load`
+    classifier:Classifier, # from `train` or `load_classifier`
 )->tuple[Deployed, Tensor]: # on the CPU, in evaluation mode; two images to try it on
     "The module to export, and an example input."
     import copy
@@ -65,7 +65,7 @@ def compare(
     return max(differences)
 
 def facts(
-    classifier:Classifier, # from `train` or `load`
+    classifier:Classifier, # from `train` or `load_classifier`
 )->dict[str, str]: # JSON by name: classes, sides, and how pictures become images of these sides
     "What a user of an exported network must know."
     return {name: json.dumps(getattr(classifier, name)) for name in ("classes", "sides", "preparation")}

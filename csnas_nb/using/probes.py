@@ -28,7 +28,7 @@ def features(
     images:ImageSet, # any; labels are not looked at
     batch_size:int=256, # images at a time
 )->Tensor: # (N, width), on the CPU
-    "The features (embeddings) of images: the input of the network's classifier."
+    "The features of images: the input of the network's classifier."
     device = next(network.parameters()).device
     with evaluating(network), torch.inference_mode():
         found = [network.maps(normalise(batch.to(device), images)).mean((2, 3)).cpu()
