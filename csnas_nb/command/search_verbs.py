@@ -40,6 +40,7 @@ from ..searching.study import search
 from ..searching.trust import advise, check_table, check_to_dict
 from ..support.devices import is_main_process
 from ..support.files import check_folder, only_one, save_figure
+from ..support.questions import as_question
 _log = logging.getLogger(__name__)
 
 # %% ../../nbs/11_command/03_search_verbs.ipynb #34b7aa16
@@ -178,7 +179,7 @@ def search_verb(
                    no_mirror=no_mirror, on_disk=on_disk, **begun_split(run, where, storage, study or run.name))
     if objective in ZERO_COST: own = zero_cost_objective(objective, found, config.channels, config.layers, seed)
     elif objective is None: check_memory(smallest_cell(nodes), config, found.sides, place)
-    usable, known = (True, "") if own else known_repeatability(config, found, run)
+    usable, known = (True, "") if own else known_repeatability(config, found, run, space)
     if not usable: _log.warning(known)                                   # before hours are spent
     count, tell = said_workers(workers, place, as_json), trial_curves(log, run)
     result = search(found, trials, config=config, sampler=proposals, space=space, options=rules, objective=own,
@@ -230,6 +231,7 @@ def check_verb(
                                progress=not quiet, folder=run)
     told = {key: check_to_dict(check) for key, check in checks.items()}
     found = {"images": image_identity(chosen), "advice": name, "why": why, "checks": told}
+    found |= as_question(space=space)
     options = "".join(f" --{key.replace('_', '-')} {value}" for key, value in score.items())
     learnt = any(check.learnt for check in checks.values())
     more = "more passes or cells may tell: --preset standard --cells 20" if learnt else "a task may be learnt in more --passes"

@@ -93,7 +93,7 @@ def search_sections(
     yield "The cell that was found", _found(result)
     label_free = settings.get("objective", "label_free_score") == "label_free_score"       # else nothing is known
     reliable = attempted("the repeatability", lambda: paragraph(
-        known_repeatability(run.config, run.images, run.folder)[1])) if label_free else ""
+        known_repeatability(run.config, run.images, run.folder, settings.get("space"))[1])) if label_free else ""
     history = attempted("the history", lambda: figure_html(
         plot_history(result), "Score by trial; lower is better. The line is the best so far."))
     front = attempted("the front", lambda: figure_html(

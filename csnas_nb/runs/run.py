@@ -34,6 +34,7 @@ from ..scoring.config import PRESETS, RANKINGS, ScoreConfig, config_from_dict
 from ..scoring.scorer import label_free_score
 from ..searching.results import SearchResult, median_random, pick, trial_genotype
 from ..searching.run_folder import as_of_now, load_result, read_settings
+from ..searching.space import SearchSpace
 from ..searching.stability import Stability, rescore
 from ..support.checks import check_arguments
 from ..support.files import from_plain, read_json, refusing, write_whole
@@ -63,7 +64,7 @@ class _StoredRun:
         images = _loaded(self.folder, origin) if (origin := origin_of(self.folder, self.settings)) else None
         if images is None or images.fingerprint != self.settings["images"]["fingerprint"]:
             raise ValueError(f"the images of {self.folder} cannot be loaded again as they were")
-        return images
+        with refusing(f"{self.folder / 'settings.json'}: images"): return replace(images, **_shown(self.settings))
 
     @property
     def result(self) -> SearchResult:
@@ -133,7 +134,13 @@ def _settings_of(folder):
         if settings["seed"] < 0: raise ValueError(f"seed must be at least 0, got {settings['seed']}")
         for name, kind in (("name", str), ("fingerprint", str), ("count", int)):
             from_plain(kind, settings["images"].get(name), f"images.{name}")
+        _shown(settings)
         return settings
+
+def _shown(settings):
+    "How the images of a search were normalised, and if mirrored."
+    kinds, images = {"mean": tuple[float, float, float], "std": tuple[float, float, float], "mirror": bool}, settings["images"]
+    return {name: from_plain(kind, images[name], f"images.{name}") for name, kind in kinds.items() if name in images}
 
 # %% ../../nbs/09_runs/02_run.ipynb #2a3ba2a1
 def _score_in(run, genotype, device):
@@ -292,9 +299,13 @@ CHECK = "check.json"
 def write_check(
     folder:Path, # run folder, made if need be
     found:Mapping[str, Any], # JSON, as `csnas check` prints it
-)->None: # written whole or not at all
+)->None: # checks of other scores, on the same images and space, stay
     "Store a check in a run folder, for its searches."
     folder.mkdir(parents=True, exist_ok=True)
+    with suppress(FileNotFoundError, LookupError, TypeError, ValueError):    # what is damaged is written anew
+        earlier = read_json(folder / CHECK)
+        if all(earlier[name] == found[name] for name in ("images", "space")):
+            found = {**found, "checks": {**earlier["checks"], **found["checks"]}}
     write_whole(folder / CHECK, json.dumps(found, indent=1, allow_nan=False).encode())
 
 # %% ../../nbs/09_runs/02_run.ipynb #92bd9ebb
@@ -302,18 +313,21 @@ def known_repeatability(
     config:ScoreConfig, # of the score
     images:ImageSet, # to be searched on
     folder:Path, # run folder, with or without a check
+    space:SearchSpace|Mapping[str, Any]|None, # to be searched; how cells are encoded does not count
 )->tuple[bool, str]: # False: a check advised against it; and one line
     "What is known about how alike two seeds of a score rank cells."
-    settings = as_question(config=config)["config"]
-    found = read_json(folder / CHECK) if (folder / CHECK).is_file() else {}
-    if found.get("images") == image_identity(images):
+    settings, found = as_question(config=config)["config"], {}
+    if (folder / CHECK).is_file(): found = read_json(folder / CHECK)
+    if found.get("images") == image_identity(images) and _cells_of(found.get("space")) == _cells_of(space):
         with refusing(f"{folder / CHECK} is no check of this version"):
             for check in found["checks"].values():
                 if differences(check["config"], settings): continue
                 return check["usable"], f"repeatability of the score here: {check['why']} ({CHECK})"
-    known = (name for name, preset in PRESETS.items() if preset == config and math.isfinite(_known_agreement(name)))
-    name = next(known, None)
-    elsewhere = f"; on {RANKINGS[name].data} two seeds of {name} agree at {_known_agreement(name):+.2f}" if name else ""
+    elsewhere = next((f"; on {ranking.data} two seeds of {name} agree at {ranking.agreement:+.2f}" for name, ranking
+                      in RANKINGS.items() if PRESETS[name] == config and math.isfinite(ranking.agreement)), "")
     return True, f"repeatability of the score here: not measured, csnas check does that{elsewhere}"
 
-def _known_agreement(name): return RANKINGS[name].agreement if name in RANKINGS else math.nan
+def _cells_of(space):
+    "Which cells there are to choose from; None where it is not said."
+    stored = as_question(space=space)["space"]
+    return {name: stored.get(name) for name in ("nodes", "primitives")} if isinstance(stored, dict) else None

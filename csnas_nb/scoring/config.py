@@ -14,11 +14,11 @@ from typing import Annotated, Any, Literal
 import torch
 from annotated_types import Ge, Gt, Le, Lt
 
-from ..images.image_set import ImageSet, image_identity
+from ..images.image_set import ImageSet, image_identity, unlabelled
 from .pretexts import TASKS, Pretext
 from .views import ViewStrength
 from ..support.checks import Count, Positive, Share, check_settings, require
-from ..support.machine import versions
+from ..support.machine import numeric_versions
 from ..support.questions import as_question
 
 # %% ../../nbs/03_scoring/04_config.ipynb #26f6fc47
@@ -114,12 +114,12 @@ PRESETS = {"quick": QUICK, "standard": STANDARD, "paper": PAPER, "contrastive": 
 # %% ../../nbs/03_scoring/04_config.ipynb #f1adceeb
 def score_question(
     config:ScoreConfig, # of the score
-    images:ImageSet, # unlabelled
+    images:ImageSet, # labels are not looked at
     device:str|torch.device, # where cells are trained; its number does not count
 )->dict[str, Any]: # JSON
     "What a score depends on, besides cell and seed."
-    return as_question(config=config, images=image_identity(images), device=torch.device(device).type,
-                       versions=versions())
+    return as_question(config=config, images=image_identity(unlabelled(images)), device=torch.device(device).type,
+                       versions=numeric_versions())
 
 # %% ../../nbs/03_scoring/04_config.ipynb #new00004
 @dataclass(frozen=True)

@@ -29,7 +29,7 @@ from .proposals import SamplerConfig, SearchOptions, with_start
 from .results import SearchResult, plot_front, plot_history
 from .space import SearchSpace
 from ..support.files import check_folder, only_one, read_json, save_figure, whole_file, write_whole
-from ..support.machine import versions
+from ..support.machine import numeric_versions, versions
 from ..support.questions import as_question, differences
 from csnas_nb.support.storages import (
     StorageAway, attributes_of, fold_log, masked, open_storage, patient, quiet_optuna, reason_of, sqlite_storage,
@@ -258,10 +258,6 @@ def _copy_study(study, path, what):
 
 # %% ../../nbs/04_searching/07_run_folder.ipynb #5925b7f6
 _log = logging.getLogger(__name__)
-PACKAGES = ("csnas-nb", "torch", "torchvision", "kornia", "optuna", "numpy")
-"Packages on which numbers depend: a continued search warns if their versions differ, a shared one refuses."
-
-def _that_count(found): return {name: version for name, version in found.items() if name in PACKAGES}
 
 def write_settings(
     settings:dict[str, Any], # of the search, and where its images came from
@@ -272,7 +268,7 @@ def write_settings(
     earlier = read_json(path, "versions")["versions"] if path.is_file() else []
     if not isinstance(earlier, list) or not all(isinstance(run, dict) for run in earlier):
         raise ValueError(f"{path} is not the file that is wanted: versions is no list of objects")
-    if earlier and (moved := differences(_that_count(earlier[-1]), _that_count(now))):
+    if earlier and (moved := differences(numeric_versions(earlier[-1]), numeric_versions(now))):
         _log.warning("%s was last searched with other versions (%s): scores of new cells may differ from those of the "
                      "same cells there", folder, "; ".join(moved))
     write_whole(
@@ -296,7 +292,7 @@ def invite(
     warm_start:Sequence[Genotype]=(), # cells that come first
 )->None: # raises ValueError if this process has other versions than the first one
     "Keep with the study what a worker on another machine has to know."
-    here = _that_count(versions())
+    here = numeric_versions()
     there = attributes_of(study).get("joining")
     if there is not None and (found := differences(there["versions"], here)):
         raise ValueError(f"study {study.study_name!r} was begun with other versions ({'; '.join(found)}): install the "

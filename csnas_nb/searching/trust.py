@@ -122,7 +122,7 @@ class _CheckedScores:
 
 # %% ../../nbs/04_searching/03_trust.ipynb #3f63df81
 def _surely_below(error, instances, baseline):
-    "Whether an error of so many instances is below the baseline by a tenth, and by more than luck (Wilson)."
+    "Whether an error of so many instances is below the baseline by a tenth, and by more than luck (Wilson; as if independent)."
     if not math.isfinite(error): return False
     surely = binomtest(round(error * instances), instances).proportion_ci(method="wilson").high
     return bool(surely < baseline and error <= (1 - LEARNT) * baseline)
@@ -199,7 +199,7 @@ FIRST = 2  # cells after which a check stops if they learn nothing
 def _check_counts(cells, seeds):
     "Raise ValueError if there are too few cells or seeds to tell anything."
     if cells < 6:
-        why = "of fewer, even two orders that agree perfectly may do so by luck"
+        why = "of fewer, the interval of even a perfect agreement holds 0"
         raise ValueError(f"a check needs at least 6 cells, got {cells}: {why}")
     if seeds < 2: raise ValueError(f"a check compares the orders of at least 2 seeds, got {seeds}")
 
@@ -208,7 +208,7 @@ def check_score(
     images:ImageSet, # unlabelled; labels are dropped
     config:ScoreConfig=QUICK, # the score to check; its `response` is what the orders are made of
     *,
-    cells:int=10, # how many, at least 6: of fewer, even perfect agreement may be luck
+    cells:int=10, # how many, at least 6: of fewer, the interval of even a perfect agreement holds 0
     seeds:int=2, # scores a cell, at least 2; each holds out other images
     space:SearchSpace=SearchSpace(), # to draw the cells from
     device:str|torch.device="cpu", # where to train
@@ -234,7 +234,7 @@ def check_score(
                     known[key] = _kept(scorer(cell), config); keep(); bar.update()
                 rows[-1].append([math.nan if value is None else value for value in known[key]])
             check = _gathered(config, drawn, rows, before, images)
-            if len(rows) == FIRST and not check.learnt: return replace(check, stopped=True)
+            if len(rows) == FIRST and not check.learnt and math.isfinite(check.error): return replace(check, stopped=True)
     return check
 
 # %% ../../nbs/04_searching/03_trust.ipynb #new00020
@@ -258,9 +258,13 @@ def verdict(
 )->tuple[bool, str]: # can a search by it make sense?, and why, one sentence
     "What a check means for a search."
     agreement, (low, high) = f"{check.agreement:+.2f}", check.agreement_interval
+    if (broken := len(check.cells) - len(check.whole)) and len(check.whole) < 4:
+        return False, f"training broke down in {broken} of {len(check.cells)} cells: too few are left to compare"
     if not check.learnt:
-        return False, (f"the task is not learnt here: the held-out error is {check.error:.2f}, without learning "
+        told = f" (asked of {len(check.cells)} cells)" if check.stopped else ""
+        return False, (f"the task is not learnt here{told}: the held-out error is {check.error:.2f}, without learning "
                        f"{check.baseline:.2f}; a loss of it says nothing of a cell")
+    if math.isnan(check.agreement): return False, "the cells of a seed all score alike: the score orders nothing"
     if not low > 0:
         return False, (
             f"two seeds may order the cells alike by luck only (agreement {agreement}, {low:+.2f} to "
