@@ -54,6 +54,7 @@ from csnas_nb.evaluating.reports import Compared, comparison_table
 from csnas_nb.formats.decoding import decode_images
 from csnas_nb.formats.named import DATASETS
 from csnas_nb.formats.tables import folder_catalogue, read_ground_truth
+from csnas_nb.images.image_set import image_identity
 from csnas_nb.networks.genotype import (
     KNOWN_CELLS, MAX_NODES, CellGraph, Genotype, from_json, from_text, to_json, to_text,
 )
@@ -73,6 +74,7 @@ SLOW = os.environ.get("CSNAS_SLOW") == "1"
 LONGEST = 10  # seconds of one processor for a case; nearly all take milliseconds
 LONGEST_WORDS = 4000  # characters of a refusal
 MEMORY = 8 * 2**30  # bytes that all cases together may ask for, beyond what the libraries hold
+SPACE = SearchSpace()
 PLANNED, RUN = {}, {}  # cases by test: how many there shall be, how many there were
 
 
@@ -493,7 +495,7 @@ class TestRunFolders(Hostile):
             self.assertIsNone(self.refused(lambda place=place: open_run(place).reports, str(place)))
             self.assertIsNone(self.refused(lambda place=place: load_classifier(place), str(place)))
             place = self.with_file("check.json", deep)
-            self.assertIsNone(self.refused(lambda place=place: known_repeatability(QUICK, self.images, place),
+            self.assertIsNone(self.refused(lambda place=place: known_repeatability(QUICK, self.images, place, SPACE),
                                            str(place)))
 
     @cases(40, name=st.sampled_from([f.name for f in fields(ScoreConfig)]) | st.text(max_size=5), value=NESTS)
@@ -653,18 +655,21 @@ class TestRunFolders(Hostile):
         page = (run / "report.html").read_text()
         self.assertIn("<td>n?</td>", page)
 
-    @cases(30, content=cut(b'{"fingerprint": "x", "checks": {}}') | st.dictionaries(st.text(max_size=3), NESTS)
-           .map(lambda found: json.dumps({"fingerprint": "of other images"} | found).encode()))
+    @cases(30, content=cut(b'{"images": ["x"], "checks": {}}') | st.dictionaries(st.text(max_size=3), NESTS)
+           .map(lambda found: json.dumps({"images": ["of others"]} | found).encode()))
     def test_check(self, content):
         place = self.with_file("check.json", content)
-        known = self.refused(lambda: known_repeatability(QUICK, self.images, place), str(place / "check.json"))
+        known = self.refused(lambda: known_repeatability(QUICK, self.images, place, SPACE),
+                             str(place / "check.json"))
         self.assertTrue(known is None or known[0] is True)
 
-    @cases(30, checks=NESTS | st.dictionaries(st.text(max_size=3), NESTS.map(lambda inner: {"config": inner})))
-    def test_own_check(self, checks):
-        found = {"fingerprint": self.images.fingerprint, "checks": checks}
+    @cases(30, checks=NESTS | st.dictionaries(st.text(max_size=3), NESTS.map(lambda inner: {"config": inner})),
+           space=st.just(asdict(SPACE)) | NESTS)
+    def test_own_check(self, checks, space):
+        found = {"images": image_identity(self.images), "space": space, "checks": checks}
         place = self.with_file("check.json", json.dumps(found).encode())
-        known = self.refused(lambda: known_repeatability(QUICK, self.images, place), str(place / "check.json"))
+        known = self.refused(lambda: known_repeatability(QUICK, self.images, place, SPACE),
+                             str(place / "check.json"))
         self.assertTrue(known is None or known[0] is True)
 
     @cases(30, draw=st.data())
